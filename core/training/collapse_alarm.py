@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -129,6 +130,22 @@ class CollapseAlarm:
             found = measure(outcome)
             self.start = {key: value for key, value in found.items() if _watched(key) in self.pretrained}
             self.metrics = found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: what was found so far, the same on every rank."""
+        return {
+            "start": self.start,
+            "metrics": self.metrics,
+            "highest": self._highest,
+            "consecutive": self._consecutive,
+            "warned": sorted(self._warned),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint; an older one has the start alone."""
+        self.start, self.metrics = dict(state.get("start", {})), dict(state.get("metrics", {}))
+        self._highest, self._consecutive = dict(state.get("highest", {})), dict(state.get("consecutive", {}))
+        self._warned = set(state.get("warned", ()))
 
     def _minimum(self, key: str) -> float:
         threshold: float = getattr(self.options, _rule(key).threshold)

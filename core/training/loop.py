@@ -36,7 +36,6 @@ def train(t: TrainingState) -> None:
     """
     every, callbacks = t.intervals(), t.callbacks
     begin_step, end_step = callbacks.begin_step, callbacks.end_step
-    losses: list[Tensor] = []
     outcome: Outcome | None = None
     t.loader.prepare()
     stop, first_steps = StopRequest(), FirstSteps(t.steps, t.step)
@@ -53,7 +52,7 @@ def train(t: TrainingState) -> None:
                 first_steps.after(t.step)
             if taken is not None:
                 outcome, loss = taken
-                losses.append(loss)
+                t.losses.append(loss)
                 if t.step == 1:
                     t.alarm.note_start(outcome)
                 if every.look(t.step):
@@ -61,7 +60,7 @@ def train(t: TrainingState) -> None:
             if end_step is not None:
                 end_step(taken)
             if every.log(t.step):
-                record(t, outcome, losses)
+                record(t, outcome)
             if every.evaluate(t.step):
                 t.evaluate_on_val()
             asked = [stop.signal is not None, callbacks.finish is not None, t.checkpoints.is_writing]
@@ -69,7 +68,7 @@ def train(t: TrainingState) -> None:
             if not writing:
                 t.finish_checkpoint()
             if finishing:
-                finish(t, outcome, losses)
+                finish(t, outcome)
             if every.checkpoint(t.step) or stopping or finishing or t.best is not None:
                 t.save()
             if stopping:
@@ -89,13 +88,13 @@ def train(t: TrainingState) -> None:
         t.line.close()
 
 
-def finish(t: TrainingState, outcome: Outcome | None, losses: list[Tensor]) -> None:
+def finish(t: TrainingState, outcome: Outcome | None) -> None:
     """Do what is due after the last step, but for the checkpoint, when a callback makes this step the last."""
     every, reason = t.intervals(), t.callbacks.agree_to_finish()
     if t.fabric.is_global_zero:
         log.info("finished at step %d of %d: %s", t.step, t.steps, reason)
     if not every.log(t.step):
-        record(t, outcome, losses)
+        record(t, outcome)
     if t.evaluates and not every.evaluate(t.step):
         t.evaluate_on_val()
 
@@ -152,15 +151,15 @@ def _no_sync(t: TrainingState, until_last: bool) -> AbstractContextManager[None]
     return t.fabric.no_backward_sync(t.module, enabled=until_last and t.recipe.train.strategy != "fsdp")
 
 
-def record(t: TrainingState, outcome: Outcome | None, losses: list[Tensor]) -> None:
+def record(t: TrainingState, outcome: Outcome | None) -> None:
     """Write the metrics since the last record, means over steps and ranks, and clear the losses."""
     t.loader.bad.share()
-    if outcome is None or not losses:  # every step was undone
+    if outcome is None or not t.losses:  # every step was undone
         return
     names = sorted(outcome.logs)
     on_host = [n for n in names if outcome.logs[n].device.type == "cpu"]
     logs = outcome.logs | dict(zip(on_host, to_device([outcome.logs[n] for n in on_host], t.device), strict=True))
-    values = torch.stack([torch.stack(losses).mean(), *(logs[n].float() for n in names)])
+    values = torch.stack([torch.stack(t.losses).mean(), *(logs[n].float() for n in names)])
     loss, *means = collectives.all_reduce_mean(values).tolist()
     metrics = {
         "loss": loss,
@@ -172,7 +171,7 @@ def record(t: TrainingState, outcome: Outcome | None, losses: list[Tensor]) -> N
         **t.meter.read(),
     }
     t.report(metrics)
-    losses.clear()
+    t.losses.clear()
 
 
 class StopRequest:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from sensorium.contracts import Ending
@@ -73,6 +74,8 @@ class TrainingState:
     evaluate: Evaluate | None = None
     best: float | None = None
     """The metric of the current step, when it is the best so far."""
+    losses: list[Tensor] = field(default_factory=list)
+    """Of the steps since the last line of metrics."""
 
     @property
     def recipe(self) -> Recipe:
@@ -163,8 +166,7 @@ class TrainingState:
         }
         if self.average is not None:
             extra["average"] = self.average.state_dict()
-        if self.alarm.start:
-            extra["start"] = self.alarm.start
+        extra |= {"alarm": self.alarm.state_dict(), "losses": self._pending_losses()}
         if self.plan.taught_by:
             extra["teachers"] = {name: report.digest for name, report in self.plan.taught_by.items()}
         if self.callbacks.made:
@@ -203,12 +205,24 @@ class TrainingState:
             self.fabric.strategy.precision.load_state_dict(scale)
         if self.average is not None:
             self.average.load_state_dict(checkpoint.extra("average"))
-        self.alarm.start = checkpoint.extra("start", {})
+        self.alarm.load_state_dict(checkpoint.extra("alarm", {"start": checkpoint.extra("start", {})}))
+        self._load_losses(checkpoint.extra("losses", []))
         self.step = self.callbacks.training.step = checkpoint.step
         if kept := checkpoint.extra("callbacks"):
             before = checkpoint.extra("recipe").get("callbacks", {})
             now = self.recipe.plain()["callbacks"]
             self.callbacks.load_state_dict(kept, {name for name in now if now[name] != before.get(name)})
+
+    def _pending_losses(self) -> list[list[float]]:
+        """Return the losses of the steps since the last line of metrics, of each rank; collective."""
+        own = torch.stack(self.losses).tolist() if self.losses else []
+        return collectives.all_gather_objects(own)
+
+    def _load_losses(self, kept: Sequence[Sequence[float]]) -> None:
+        """Take over such losses; of another number of ranks each has their mean."""
+        ranks = [list(kept[self.fabric.global_rank])] if len(kept) == self.fabric.world_size else kept
+        means = [sum(of_step) / len(ranks) for of_step in zip(*ranks, strict=True)]
+        self.losses = list(torch.tensor(means, device=self.device).unbind())
 
     def log_table(self, name: str, metrics: Mapping[str, float]) -> None:
         """Give the metrics and files of a table of the final evaluation to the loggers (rank 0)."""

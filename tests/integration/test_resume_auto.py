@@ -195,3 +195,13 @@ def test_what_a_killed_start_left_is_no_obstacle(tmp_path):
     (run / ".recipe.yaml.1.tmp").write_text("name: ")
     assert fit(run, evaluate=False).run.status()["state"] == "finished"
     assert (run / "launches").is_dir()
+
+
+def test_metrics_over_steps_on_both_sides_of_a_stop_are_those_of_one_training(tmp_path):
+    """Losses since the last line, and what the collapse alarm found since, are kept in the checkpoint."""
+    recipe = RECIPE | {"log": {"every": 4, "loggers": {}}, "monitor": {"every": 2}}
+    fit(tmp_path / "whole", recipe)
+    for moment in ("mid training", "model write"):  # from step 3, between lines; after step 9, past the last
+        killed(moment, tmp_path / "stopped", recipe=recipe)
+    fit(tmp_path / "stopped", recipe)
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
