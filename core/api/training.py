@@ -162,6 +162,8 @@ def _run_folder(lock: RunLock, run: Run | None, found: Found | None, run_dir: st
     if continues or run_dir is not None:
         lock.acquire(run.folder if continues else Path(run_dir))  # type: ignore[union-attr, arg-type]
     try:
+        if found is not None and find_run(run_dir).step != found.step:
+            raise RunError(f"Another training has just written to {run_dir}: start again to continue from there.")
         if run is None:
             over = found.run if found is not None and found.is_begun else None
             run = Run.create(run_dir, begun.plan.recipe, begun.extensions, over=over)

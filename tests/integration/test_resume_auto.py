@@ -12,6 +12,7 @@ import torch
 import sensorium
 from sensorium.api import resuming
 from sensorium.errors import RecipeError, RunError
+from sensorium.runs.lock import RunLock
 from sensorium.runs.run import Run
 from tests import toys
 
@@ -205,3 +206,21 @@ def test_metrics_over_steps_on_both_sides_of_a_stop_are_those_of_one_training(tm
         killed(moment, tmp_path / "stopped", recipe=recipe)
     fit(tmp_path / "stopped", recipe)
     assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
+
+
+def test_what_another_training_wrote_in_between_is_not_replaced(tmp_path, monkeypatch):
+    """The folder is looked at before it is locked; until then another training may have held it."""
+    killed("model write", tmp_path / "run")
+    acquire = RunLock.acquire
+    checkpoints = tmp_path / "run" / "checkpoints"
+    checkpoints.rename(tmp_path / "written later")
+
+    def after_another(lock, folder):
+        if not checkpoints.exists():
+            (tmp_path / "written later").rename(checkpoints)
+        acquire(lock, folder)
+
+    monkeypatch.setattr(RunLock, "acquire", after_another)
+    with pytest.raises(RunError, match=r"Another training has just written to .*: start again to continue"):
+        fit(tmp_path / "run")
+    assert fit(tmp_path / "run", evaluate=False).run.status()["state"] == "finished"
