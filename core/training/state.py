@@ -166,7 +166,7 @@ class TrainingState:
         }
         if self.average is not None:
             extra["average"] = self.average.state_dict()
-        extra |= {"alarm": self.alarm.state_dict(), "losses": self._pending_losses()}
+        extra |= {"alarm": self.alarm.state_dict(), "losses": self._pending_losses(), "best": self.best}
         if self.plan.taught_by:
             extra["teachers"] = {name: report.digest for name, report in self.plan.taught_by.items()}
         if self.callbacks.made:
@@ -207,6 +207,8 @@ class TrainingState:
             self.average.load_state_dict(checkpoint.extra("average"))
         self.alarm.load_state_dict(checkpoint.extra("alarm", {"start": checkpoint.extra("start", {})}))
         self._load_losses(checkpoint.extra("losses", []))
+        if (best := checkpoint.extra("best")) is not None and self.fabric.is_global_zero:
+            self.checkpoints.mark_best(checkpoint.step, best)  # a kill may have come before the mark
         self.step = self.callbacks.training.step = checkpoint.step
         if kept := checkpoint.extra("callbacks"):
             before = checkpoint.extra("recipe").get("callbacks", {})

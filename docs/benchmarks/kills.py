@@ -52,7 +52,7 @@ def write_recipe(folder: Path) -> Path:
         "modalities": {"said": tower, "mirrored": tower},
         "objective": {"name": "clip", "dim": 16},
         "train": {"epochs": 40, "accelerator": "cpu", "ema": 0.9},
-        "checkpoint": {"every": 7.5},
+        "checkpoint": {"every": 7.5, "format": "file", "best": "health/said RankMe"},
         "log": {"every": 4, "loggers": {"csv": {}}},
         "monitor": {"every": 3},
         "evaluate": {"every": 10, "evaluators": {"retrieval": {"positives": "record"}, "health": {}}},

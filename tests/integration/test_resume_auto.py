@@ -12,11 +12,12 @@ import torch
 import sensorium
 from sensorium.api import resuming
 from sensorium.errors import RecipeError, RunError
+from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.lock import RunLock
 from sensorium.runs.run import Run
 from tests import toys
 
-from .moments import signal_at
+from .moments import MOMENTS, signal_at
 from .runner import digest
 
 RECIPE = toys.recipe(
@@ -39,6 +40,8 @@ def killed(moment, run, **changes):
     """Train in a process of its own that is killed at a moment."""
 
     def train():
+        if moment.startswith("mark of "):
+            MOMENTS[moment] = (Checkpoints, "mark_best", lambda _, step, metric: step == int(moment[len("mark of ") :]))
         signal_at(moment, signal.SIGKILL, pytest.MonkeyPatch())
         fit(run, **changes)
         os._exit(0)
@@ -206,6 +209,16 @@ def test_metrics_over_steps_on_both_sides_of_a_stop_are_those_of_one_training(tm
         killed(moment, tmp_path / "stopped", recipe=recipe)
     fit(tmp_path / "stopped", recipe)
     assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
+
+
+def test_the_best_checkpoint_is_marked_though_a_kill_came_before_the_mark(tmp_path):
+    recipe = RECIPE | {"checkpoint": {"every": 1.0, "keep": 1, "best": "one/a std"}}
+    recipe["evaluate"] = {"every": 1, **RECIPE["evaluate"]}
+    fit(tmp_path / "whole", recipe, evaluate=False)
+    best = json.loads((tmp_path / "whole" / "checkpoints" / "best.json").read_text())
+    killed(f"mark of {best['step']}", tmp_path / "stopped", recipe=recipe)
+    fit(tmp_path / "stopped", recipe, evaluate=False)
+    assert json.loads((tmp_path / "stopped" / "checkpoints" / "best.json").read_text()) == best
 
 
 def test_what_another_training_wrote_in_between_is_not_replaced(tmp_path, monkeypatch):
