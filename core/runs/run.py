@@ -159,11 +159,11 @@ class Run:
         }
 
     def unused(self) -> bool:
-        """Return whether the folder is empty, or holds no more than what a training writes before it reads data."""
+        """Return whether the folder is empty, or holds no more than what a training writes before its first step."""
         if not self.folder.is_dir():
             return False
         held = self.holdings()
-        begun = {self.recipe_file, self.status_file, self.log_file}
+        begun = {self.recipe_file, self.status_file, self.log_file, self.modalities}
         return not held or (held <= begun and self.status().get("state") in ("failed", "interrupted"))
 
     def clear(self) -> None:
