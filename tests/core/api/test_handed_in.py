@@ -549,3 +549,13 @@ def test_a_loss_that_is_no_scalar_is_named(tmp_path, objective):
 def test_tokens_of_a_module_are_learned_from(tmp_path):
     fit(tmp_path / "run", encoder=Rows(is_causal=False), views="plain", objective="mae")
     assert np.isfinite(losses(tmp_path / "run")).all()
+
+
+def test_the_folder_of_a_refused_training_is_used_again(tmp_path):
+    source = {"timeseries": list(RNG.normal(size=(40, 3, 16)).astype(np.float32))}
+    recipe = {**NAMED, "modalities": {"timeseries": {}}}
+    given = {"source": source, "views": noisy, "run_dir": tmp_path / "run", "evaluate": False}
+    with pytest.raises(RecipeError, match="cannot encode a batch"):
+        sensorium.fit(recipe, encoder=nn.Linear(3, 4), **given)
+    assert not (tmp_path / "run").exists()
+    sensorium.fit(recipe, encoder=nn.Sequential(nn.Conv1d(3, 8, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten()), **given)
