@@ -140,7 +140,10 @@ def _listed(name: str, endings: Sequence[str], options: Mapping[str, Any]) -> li
 
     if WILD.search(path) and not is_web and not fs.exists(path):
         base = path[: path.rfind("/", 0, WILD.search(path).start()) + 1]  # type: ignore[union-attr]
-        paths = sorted(found for found in fs.glob(path) if not fs.isdir(found))
+        matching = fs.glob(path, detail=True)
+        files = {found for found, about in matching.items() if about["type"] == "file"}
+        below = {one for found in matching.keys() - files for one in fs.find(found) if is_one(one)}
+        paths = sorted(files | below)
         lacking = f"No file matches '{name}'"
     elif not is_web and fs.isdir(path):
         base = path.rstrip("/") + "/"

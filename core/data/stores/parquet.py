@@ -193,10 +193,13 @@ def _with_folders(schema: pa.Schema, file: StoredFile) -> pa.Schema:
 
 def _add_folders(table: pa.Table, file: StoredFile, names: list[str], rows: int) -> pa.Table:
     """Return some columns, those of folders among them."""
-    for name in names:
-        if name in file.folders and name not in table.column_names:
-            table = table.append_column(name, pa.repeat(pa.scalar(file.folders[name], pa.string()), rows))
-    return table.select(names)
+
+    def column(name: str) -> Any:
+        return (
+            table[name] if name in table.column_names else pa.repeat(pa.scalar(file.folders[name], pa.string()), rows)
+        )
+
+    return pa.table({name: column(name) for name in names})
 
 
 def _advice(surveys: list[_Survey], title: str, cache_mb: int) -> list[str]:

@@ -1,0 +1,67 @@
+"""Datasets of Hugging Face: splits, class labels, files that stay as they are."""
+
+import datasets
+import pytest
+
+from sensorium.data.stores.hf import HFSource
+from sensorium.errors import DataError
+
+datasets.disable_progress_bars()
+FEATURES = datasets.Features(
+    {
+        "label": datasets.ClassLabel(names=["neg", "pos"]),
+        "image": datasets.Image(),
+        "x": datasets.Array2D((1, 2), "int32"),
+    }
+)
+
+
+def rows(count=4):
+    columns = {
+        "label": [i % 3 - 1 for i in range(count)],
+        "image": [{"bytes": b"%d" % i, "path": f"{i}.png"} for i in range(count)],
+        "x": [[[i, 0]] for i in range(count)],
+    }
+    return datasets.Dataset.from_dict(columns, features=FEATURES)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    parts = {"train": rows().select([3, 1, 0]), "validation": rows(2), "unsupervised": rows(1)}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "d"))
+    return str(tmp_path / "d")
+
+
+def test_splits_are_parts_and_class_labels_their_names(saved):
+    source = HFSource(saved, labels=["label"])
+    assert [(record.id, record.split, record.labels) for record in source] == [
+        ("train/0", "train", {}),
+        ("train/1", "train", {"label": "neg"}),
+        ("train/2", "train", {}),
+        ("val/3", "val", {}),
+        ("val/4", "val", {"label": "neg"}),
+    ]
+    assert [record.values["image"] for record in source] == [b"3", b"1", b"0", b"0", b"1"]
+    assert source[1].values["x"] == [[1, 0]]
+    assert "the splits unsupervised of" in source.notes()[0]
+
+
+def test_splits_may_be_named(saved):
+    source = HFSource(saved, splits={"train": ["train", "unsupervised"], "test": "validation"}, columns={"x": "x"})
+    assert [key.split for key in map(source.key, range(len(source)))] == ["train"] * 4 + ["test"] * 2
+    with pytest.raises(DataError, match=r"has no split 'valid'.*its splits are: train, validation, unsupervised"):
+        HFSource(saved, splits={"val": "valid"})
+
+
+def test_a_dataset_that_would_be_fetched_is_asked_for(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match=r"data.source.download=true"):
+        HFSource("user/name")
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *args, **options: {"dev": rows(2)} if args[0] == "user/name" else {}
+    )
+    assert [record.split for record in HFSource("user/name", download=True)] == ["val", "val"]
+
+
+def test_streams_are_refused_with_what_to_do():
+    with pytest.raises(DataError, match=r"write it once, with .*save_to_disk"):
+        HFSource("user/name", download=True, streaming=True)
