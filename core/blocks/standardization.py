@@ -5,6 +5,7 @@ Letters: N rows, P width.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from math import inf
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from sensorium.errors import SensoriumError
 
+log = logging.getLogger("sensorium")
 EXTREME = 1e-3
 """Fraction of the values of a dimension, at least one, that is taken for outliers at either end."""
 CONSTANT = 1e-6
@@ -70,6 +72,11 @@ class Standardization(nn.Module):
         self.mean.copy_(mean_P.nan_to_num())
         self.scale.copy_(torch.where(varies_P, std_P.reciprocal().clamp(max=largest), 0.0))
         self.rows.fill_(len(x_NP))
+        if dropped := int((~varies_P).sum()):
+            log.info(
+                "%d of %d targets are learned: the others are constant, or never defined, in %d rows of the train part",
+                *(len(varies_P) - dropped, len(varies_P), len(x_NP)),
+            )
 
     @property
     def dropped(self) -> int:

@@ -70,6 +70,18 @@ def test_a_constant_or_undefined_dimension_is_dropped(constant):
     assert z[:, 2].eq(0).all()
 
 
+def test_what_is_dropped_is_said(caplog):
+    caplog.set_level("INFO", "sensorium")
+    x = rows()
+    fitted(x)
+    assert not caplog.messages
+    x[:, 1] = 7.0
+    fitted(x)
+    assert caplog.messages == [
+        "3 of 4 targets are learned: the others are constant, or never defined, in 400 rows of the train part"
+    ]
+
+
 def test_a_dimension_that_one_record_alone_has_is_dropped():
     x = rows()
     x[:, 0] = 0
