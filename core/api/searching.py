@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from sensorium.api.models import load
 from sensorium.api.query import Query, read_query
 from sensorium.api.run_records import open_records
 from sensorium.data.summary import RecordSummary, summarize
+from sensorium.embeddings.file import EmbeddingFile
+from sensorium.embeddings.of_run import require_same
+from sensorium.embeddings.search import nearest_in
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.feature_table import FeatureTable
+from sensorium.models.model import Model
 from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
@@ -84,6 +90,7 @@ def search(
     part: str = "all",
     count: int = 10,
     sheet: str | Path | None = None,
+    vectors: str | Path | None = None,
     checkpoint: str = "final",
     device: str = "auto",
     source: Any = None,
@@ -102,6 +109,8 @@ def search(
         part: "train", "val", "test" or "all".
         count: number of records to find.
         sheet: a .png file to write: a contact sheet of the query and the records found; None writes none.
+        vectors: a file that `embed` wrote, which is searched in place of the records of the source: nothing is embedded
+            but the query, and the file may be larger than memory.
         checkpoint: as in `load`.
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
@@ -116,14 +125,22 @@ def search(
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise RunError(f"A contact sheet is a PNG image: '{sheet}' does not end in .png.")
-    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
-    modalities = evaluation.plan.modalities
+    if vectors is not None:
+        if sheet is not None or source is not None or overrides:
+            raise RunError("A file of vectors is searched without records: no contact sheet, source or change of data.")
+        model, evaluation = load(run, checkpoint, extensions, device, **handed_in), None
+    else:
+        model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
+    modalities = model.plan.modalities
     asked = read_query(query, modalities, by)
     target = target or next((name for name in modalities if name != asked.modality), asked.modality)
     if target not in modalities:
         known = ", ".join(modalities)
         raise RunError(not_found(f"The run has no modality '{target}'", target, modalities, f"it has {known}"))
     query_1D = model.encode(asked.modality, modalities[asked.modality].collate([asked.example])).cpu()
+
+    if evaluation is None:
+        return _in_file(EmbeddingFile(vectors), model, asked, target, part, query_1D, count)  # type: ignore[arg-type]
 
     def nearest(table: FeatureTable) -> SearchResult:
         if target not in table.present or not table.present[target].any():
@@ -148,6 +165,19 @@ def search(
         return result
 
     return evaluation.with_table(model, part, "embedding", nearest)
+
+
+def _in_file(
+    file: EmbeddingFile, model: Model, asked: Query, target: str, part: str, query_1D: Tensor, count: int
+) -> SearchResult:
+    """Return the nearest rows of a file of embeddings."""
+    require_same(file, model, "embedding")
+    rows, scores, searched = nearest_in(file, target, query_1D, count, part)
+    hits = [
+        Hit(rank=rank, id=id, score=score, **vars(told))
+        for rank, ((id, told), score) in enumerate(zip(file.summaries(rows.tolist()), scores.tolist(), strict=True), 1)
+    ]
+    return SearchResult(asked.text, asked.modality, asked.others, target, part, searched, tuple(hits))
 
 
 def _hits(evaluation: RunEvaluation, table: FeatureTable, rows: np.ndarray, scores: np.ndarray) -> tuple[Hit, ...]:

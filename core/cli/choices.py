@@ -32,5 +32,6 @@ class Index(StrEnum):
     """A search index."""
 
     auto = "auto"
-    torch = "torch"
-    faiss = "faiss"
+    exact = "exact"
+    ivf = "ivf"
+    hnsw = "hnsw"

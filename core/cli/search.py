@@ -28,6 +28,9 @@ def search(
     sheet: Annotated[
         Path | None, typer.Option(help="A .png file to write: a contact sheet of the query and the records found.")
     ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="A file that `embed` wrote, to search in place of the records of the source.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -48,6 +51,7 @@ def search(
         part=part.value,
         count=count,
         sheet=sheet,
+        vectors=vectors,
         checkpoint=checkpoint,
         device=device,
     )

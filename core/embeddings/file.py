@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from sensorium.data.summary import RecordSummary
@@ -18,6 +19,7 @@ from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import choose_column
 from sensorium.feature_table import FeatureTable
 
+PARTS = ("train", "val", "test")
 BATCH = 2**14
 """Rows that are read at once."""
 
@@ -58,21 +60,25 @@ class EmbeddingFile:
         """Names of the labels."""
         return tuple(name.removeprefix(LABEL) for name in self._columns if name.startswith(LABEL))
 
-    def vectors(self, modality: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def vectors(self, modality: str, part: str = "all") -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the embeddings of a modality, batch by batch.
 
-        Returns:
+        Args:
+            modality: name of the column.
+            part: "train", "val", "test" or "all".
+
+        Yields:
             Rows of the file, int64 (M,), and float32 (M, D) of the records that have it.
 
         Raises:
-            RunError: for another modality, or when lists differ in length.
+            RunError: for a modality, or a part, that there is not, or when lists differ in length.
         """
         self._require(modality)
-        start = 0
-        for batch in self._batches([modality]):
-            column = batch.column(0)
-            yield start + np.flatnonzero(np.asarray(column.is_valid())), self._matrix(modality, column)
-            start += len(batch)
+        split = self._split_for(part)
+        for rows, batch in self._of_part([modality, *split], part):
+            column = batch[modality]
+            if len(found := rows[np.asarray(column.is_valid())]):
+                yield found, self._matrix(modality, column)
 
     def table(
         self, modalities: Sequence[str] | None = None, part: str = "all", labels: Sequence[str] | None = None
@@ -92,19 +98,15 @@ class EmbeddingFile:
             self._require(name)
         of_labels = list(self.labels if labels is None else labels)
         asked = [LABEL + name for name in of_labels]
-        for column in asked + ["split"] * (part != "all"):
-            if column not in self._columns:
-                raise RunError(f"'{self.path}' has no column '{column}'; its columns: {self._named()}.")
-        ids, groups, start = list[str](), list[str](), 0
+        for column in asked:
+            self._require_column(column)
+        ids, groups = list[str](), list[str]()
         pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
         present: dict[str, list[np.ndarray]] = {name: [] for name in names}
         cells: dict[str, list[Any]] = {name: [] for name in of_labels}
-        about = [name for name in ("id", "split", "group") if name in self._columns]
-        for whole in self._batches([*about, *asked, *names]):
-            numbers, start = np.arange(start, start + len(whole)), start + len(whole)
-            rows = slice(None) if part == "all" else np.flatnonzero(np.array(whole["split"].to_pylist()) == part)
-            batch = whole if part == "all" else whole.take(pa.array(rows))
-            ids += batch["id"].to_pylist() if "id" in about else map(str, numbers[rows].tolist())
+        about = [name for name in ("id", "group") if name in self._columns]
+        for rows, batch in self._of_part([*about, *asked, *names, *self._split_for(part)], part):
+            ids += batch["id"].to_pylist() if "id" in about else map(str, rows.tolist())
             of_group = batch["group"].to_pylist() if "group" in about else [None] * len(batch)
             groups += map(_group, ids[len(groups) :], of_group)
             for name in of_labels:
@@ -158,6 +160,25 @@ class EmbeddingFile:
             for row, record in zip(rows, found, strict=True)
         ]
 
+    def _split_for(self, part: str) -> list[str]:
+        """Return the column that is needed to tell a part, if any is."""
+        if part == "all":
+            return []
+        self._require_column("split")
+        if part not in PARTS:
+            raise RunError(not_found(f"There is no part '{part}'", part, PARTS, f"known: {', '.join(PARTS)}, all"))
+        return ["split"]
+
+    def _of_part(self, columns: list[str], part: str) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """Yield the numbers of the rows of a part, int64 (M,), and these rows."""
+        start = 0
+        for batch in self._batches(columns):
+            rows, start = np.arange(start, start + len(batch)), start + len(batch)
+            if part != "all":
+                chosen = np.flatnonzero(np.asarray(pc.equal(batch["split"], part).fill_null(False)))
+                rows, batch = rows[chosen], batch.take(pa.array(chosen))
+            yield rows, batch
+
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         ahead = {"fragment_readahead": 1} if isinstance(self._data, ds.Dataset) else {}
         yield from self._data.to_batches(columns=columns, batch_size=BATCH, batch_readahead=1, **ahead)
@@ -178,6 +199,11 @@ class EmbeddingFile:
             known = ", ".join(self.modalities)
             problem = f"'{self.path}' has no embeddings of '{modality}'"
             raise RunError(not_found(problem, modality, self.modalities, f"it has {known}"))
+
+    def _require_column(self, name: str) -> None:
+        if name not in self._columns:
+            problem = f"'{self.path}' has no column '{name}'"
+            raise RunError(not_found(problem, name, list(self._columns), f"its columns: {self._named()}"))
 
     def _named(self) -> str:
         return ", ".join(self._columns)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from sensorium.contracts import RecordColumns
 from sensorium.embeddings.countdown import Countdown
+from sensorium.embeddings.identity import ids_hash, states_hash, weights_hash
 from sensorium.embeddings.parts import PartsFolder, require_lance
 from sensorium.embeddings.table import EmbeddingOptions, RowMaker, joint_schema
 from sensorium.errors import RunError
@@ -29,8 +26,6 @@ from sensorium.types import RecordBatch
 log = logging.getLogger("sensorium")
 ROWS = 8192
 """Records of a row group, about: whole batches of `evaluate.batch`."""
-HASHED = 2**18
-"""Ids that are hashed at once."""
 
 
 def write_stream(model: Model, evaluation: RunEvaluation, out: Path, options: EmbeddingOptions) -> int:
@@ -137,10 +132,9 @@ class _Stream:
 
     def _identity(self) -> dict[str, object]:
         """Return what makes two embeddings the same, by the words in which a difference is told."""
-        states = {name: modality.state() for name, modality in sorted(self.model.plan.modalities.items())}
         return {
             "weights": weights_hash(self.model),
-            "modalities": blake2b(repr(states).encode(), digest_size=16).hexdigest(),
+            "modalities": states_hash(self.model),
             "records": ids_hash(self.evaluation.source.columns(), self.positions),
             "part": self.options.part,
             "space": self.options.space,
@@ -150,29 +144,6 @@ class _Stream:
             "evaluate.batch": self.model.plan.recipe.evaluate.batch,
             "rows of a group": self.size,
         }
-
-
-def weights_hash(model: Model) -> str:
-    """Return a hash of the weights of a model, buffers included."""
-    digest = blake2b(digest_size=16)
-    for name, tensor in sorted(model.learner.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def ids_hash(columns: RecordColumns, positions: np.ndarray) -> str:
-    """Return a hash of the ids of the records at positions, int64 (M,), in order."""
-    digest = blake2b(digest_size=16)
-    for start in range(0, len(positions), HASHED):
-        digest.update("\n".join(columns.ids_at(positions[start : start + HASHED])).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files of a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(os.path.getsize(file) for file in files if file.is_file())
 
 
 def _n(count: int) -> str:

@@ -1,9 +1,8 @@
-"""Mining of hard negatives in a feature table, exact and in bounded memory."""
+"""Mining of hard negatives in a feature table, in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,8 +12,9 @@ from sensorium.feature_table import FeatureTable
 from sensorium.mining.duplicates import duplicate_classes
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult
-from sensorium.mining.search import make_search
-from sensorium.neighbors.similarity import l2_normalize, query_blocks
+from sensorium.mining.search import search_others
+from sensorium.neighbors.index import IndexOptions, make_index
+from sensorium.neighbors.similarity import l2_normalize
 from sensorium.seeding import seed_of
 
 
@@ -24,10 +24,10 @@ def mine_negatives(
     target: str,
     options: MiningOptions,
     values: dict[str, Sequence[Hashable]] | None = None,
-    index: Literal["auto", "torch", "faiss"] = "auto",
+    index: IndexOptions | None = None,
     device: torch.device | str = "cpu",
 ) -> MiningResult:
-    """Mine hard negatives among the records of a table, exactly and in bounded memory.
+    """Mine hard negatives among the records of a table, in bounded memory.
 
     The positives of a query are the targets of its group. Excluded as false negatives: positives; duplicates of a
     positive (equal value or embedding); positives of another query that is a duplicate of this one.
@@ -39,12 +39,11 @@ def mine_negatives(
         options: which candidates are hard negatives.
         values: modality -> a key for the value of each of N records, equal for equal values, None if absent; by
             default, duplicates are found by their embeddings alone.
-        index: "torch" for matrix products on the device; "faiss" for a flat index of FAISS, on the CPU, also exact;
-            "auto" for FAISS if it is installed and the device is the CPU.
+        index: how neighbors are searched; None is exact for few, approximate for many.
         device: where embeddings are compared.
 
     Raises:
-        SensoriumError: when no query has a positive, or FAISS is requested but not installed.
+        SensoriumError: when no query has a positive, or FAISS is needed but not installed.
     """
     queries, targets = np.flatnonzero(table.present[query]), np.flatnonzero(table.present[target])
     groups_N = np.unique(np.asarray(table.groups, str), return_inverse=True)[1]
@@ -61,15 +60,17 @@ def mine_negatives(
         groups_N[queries],
         groups_N[targets],
     )
-    search = make_search(y_ND, index)
+    found = make_index(y_ND, x_QD, index or IndexOptions())
     collector = _Collector(options, [table.ids[row] for row in queries])
-    for block in query_blocks(len(x_QD), len(y_ND), y_ND.device):
+    for block in found.blocks(len(x_QD)):
         rows, columns = positives.of(groups_N[queries[block]])
         positive_scores = (x_QD[block][rows] * y_ND[columns]).sum(1).cpu().numpy()
         least_B = np.full(block.stop - block.start, np.inf, np.float32)
         np.minimum.at(least_B, rows, positive_scores)
-        collector.add(block, least_B, *search(x_QD[block], y_ND, options.ranks[1], excluded.of(block)))
-    return collector.result([table.ids[row] for row in targets], without_positive)
+        collector.add(block, least_B, *search_others(found, x_QD[block], options.ranks[1], excluded.of(block)))
+    mined = collector.result([table.ids[row] for row in targets], without_positive)
+    mined.about["index"] = found.description
+    return mined
 
 
 def _rows(values: dict[str, Sequence[Hashable]] | None, name: str, rows: np.ndarray) -> list[Hashable] | None:

@@ -1,60 +1,36 @@
-"""Exact nearest-neighbor search that skips excluded pairs: by matrix products in torch, or by FAISS."""
+"""Nearest-neighbor search that skips excluded pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
-from typing import Any
-
 import numpy as np
-import torch
 from torch import Tensor
 
-from sensorium.errors import SensoriumError
-from sensorium.neighbors.similarity import similarity_blocks
+from sensorium.neighbors.index import ExactIndex, NeighborIndex
 
-Search = Callable[[Tensor, Tensor, int, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, np.ndarray]]
-"""`search(x_BD, y_ND, k, (rows, columns))` returns scores and columns (B, k) of the best pairs that are not excluded,
-best first; the score is minus infinity where none is left."""
+CROWDED = 4096
+"""Excluded pairs of a query beyond which an approximate index looks for no more neighbors in their place."""
 
 
-def make_search(y_ND: Tensor, index: str) -> Search:
-    """Return the search by an index: "torch", "faiss", or "auto" for FAISS if it is installed and y is on the CPU."""
-    if index not in ("auto", "torch", "faiss"):
-        raise SensoriumError(f"The option 'index' of mining is 'auto', 'torch' or 'faiss', not '{index}'.")
-    installed = find_spec("faiss") is not None
-    if index == "faiss" and not installed:
-        raise SensoriumError("The index 'faiss' needs FAISS: run pip install faiss-cpu, or use the index 'torch'.")
-    if index == "torch" or not installed or (index == "auto" and y_ND.device.type != "cpu"):
-        return _torch_search
-    return _faiss_search(y_ND)
-
-
-def _faiss_search(y_ND: Tensor) -> Search:
-    """Return a search by a flat (exact) inner-product index of FAISS."""
-    import faiss
-
-    flat = faiss.IndexFlatIP(y_ND.shape[1])
-    flat.add(y_ND.cpu().numpy())
-
-    def search(x_BD: Tensor, y_ND: Tensor, k: int, excluded: tuple[np.ndarray, np.ndarray]) -> Any:
-        rows, columns = excluded
-        extra = int(np.bincount(rows, minlength=1).max()) if len(rows) else 0
-        scores_BK, columns_BK = flat.search(x_BD.cpu().numpy(), min(k + extra, len(y_ND)))
-        pairs_BK = np.arange(len(x_BD))[:, None] * len(y_ND) + columns_BK
-        scores_BK[np.isin(pairs_BK, rows * len(y_ND) + columns)] = -np.inf
-        order_BK = np.argsort(-scores_BK, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores_BK, order_BK, 1), np.take_along_axis(columns_BK, order_BK, 1)
-
-    return search
-
-
-def _torch_search(
-    x_BD: Tensor, y_ND: Tensor, k: int, excluded: tuple[np.ndarray, np.ndarray]
+def search_others(
+    index: NeighborIndex, x_BD: Tensor, k: int, excluded: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search by matrix products; x and y are small enough for one block."""
-    ((_, s_BN),) = similarity_blocks(x_BD, y_ND)
-    rows, columns = (torch.from_numpy(indices).to(s_BN.device) for indices in excluded)
-    s_BN[rows, columns] = -torch.inf
-    best = s_BN.topk(min(k, s_BN.shape[1]), dim=1)
-    return best.values.cpu().numpy(), best.indices.cpu().numpy()
+    """Return the best pairs of some queries that are not excluded.
+
+    Args:
+        index: the targets.
+        x_BD: the queries.
+        k: largest number of pairs of a query.
+        excluded: excluded pairs, the query of each, int64 (P,), and its target, int64 (P,).
+
+    Returns:
+        Cosines float32 (B, k) and targets int64 (B, k), best first; the cosine is minus infinity where none is left.
+    """
+    rows, columns = excluded
+    most, count = int(np.bincount(rows, minlength=1).max()) if len(rows) else 0, len(index.y_ND)
+    if not isinstance(index, ExactIndex):
+        most = min(most, CROWDED)
+    scores_BK, columns_BK = index.search(x_BD, min(k + most, count))
+    pairs_BK = np.arange(len(x_BD))[:, None] * count + columns_BK
+    scores_BK[np.isin(pairs_BK, rows * count + columns)] = -np.inf
+    order_BK = np.argsort(-scores_BK, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores_BK, order_BK, 1), np.take_along_axis(columns_BK, order_BK, 1)

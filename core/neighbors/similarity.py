@@ -16,6 +16,8 @@ TIE = 1e-6
 """Cosines that differ by no more are ties: fp32 products of equal vectors may differ by rounding."""
 MAX_SIMILARITIES, ON_GPU = 2**23, 16
 """How many similarities are in memory at once, 32 MB of fp32, and by what factor more on a GPU."""
+TILED = 2**18
+"""Targets that a query is compared with at once where only the best of them are wanted."""
 
 
 def l2_normalize(x_ND: np.ndarray | Tensor, device: torch.device | str) -> Tensor:
@@ -58,13 +60,37 @@ def nearest_neighbors(
     Returns:
         Cosines float32 (Q, k) and row indices int64 (Q, k).
     """
-    x_QD, y_ND = l2_normalize(x_QD, device), l2_normalize(y_ND, device)
+    scores_QK, rows_QK = best_of(l2_normalize(x_QD, device), l2_normalize(y_ND, device), k)
+    return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
+
+
+def best_of(x_QD: Tensor, y_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest products of every row of x with the rows of y, largest first.
+
+    Args:
+        x_QD: Q queries.
+        y_ND: N targets; many of them are compared tile by tile, so that many queries share the reading of each.
+        k: number of products; all N if there are fewer.
+
+    Returns:
+        Products (Q, k) and row indices int64 (Q, k).
+    """
     k = min(k, len(y_ND))
-    scores, rows = [], []
-    for _, s_BN in similarity_blocks(x_QD, y_ND):
-        top = s_BN.topk(k, dim=1)
-        scores.append(top.values)
-        rows.append(top.indices)
-    if not scores:
-        return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)
-    return torch.cat(scores).cpu().numpy(), torch.cat(rows).cpu().numpy()
+    scores, rows = [x_QD.new_zeros(0, k)], [torch.zeros(0, k, dtype=torch.int64, device=x_QD.device)]
+    for block in query_blocks(len(x_QD), min(len(y_ND), TILED), x_QD.device):
+        best = _best_in(x_QD[block], y_ND[:TILED], k)
+        for start in range(TILED, len(y_ND), TILED):
+            s_BK, rows_BK = _best_in(x_QD[block], y_ND[start : start + TILED], k)
+            both = torch.cat([best[0], s_BK], 1), torch.cat([best[1], rows_BK + start], 1)
+            top = both[0].topk(min(k, both[0].shape[1]), dim=1)
+            best = top.values, both[1].gather(1, top.indices)
+        scores.append(best[0])
+        rows.append(best[1])
+    return torch.cat(scores), torch.cat(rows)
+
+
+def _best_in(x_BD: Tensor, y_MD: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest products with M targets, or all M."""
+    ((_, s_BM),) = similarity_blocks(x_BD, y_MD)
+    top = s_BM.topk(min(k, len(y_MD)), dim=1)
+    return top.values, top.indices

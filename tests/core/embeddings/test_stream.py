@@ -224,3 +224,35 @@ def test_a_file_is_read_as_it_was_written(run, tmp_path):
         next(file.vectors("c"))
     with pytest.raises(RunError, match="There is no file of embeddings"):
         EmbeddingFile(tmp_path / "none.parquet")
+
+
+def test_search_and_mining_take_the_file_in_place_of_the_records(run, tmp_path):
+    embed(run, tmp_path / "v.parquet")
+    query = known()["source"][7].values["a"]
+    asked = {"by": "a", "target": "b", "count": 9, "extensions": toys.extensions(), "device": "cpu"}
+    of_file = sensorium.search(run, query, vectors=tmp_path / "v.parquet", **asked)
+    of_records = sensorium.search(run, query, source=known()["source"], **asked)
+    assert [hit.id for hit in of_file] == [hit.id for hit in of_records]
+    assert of_file[0].labels == of_records[0].labels
+    assert of_file[0].captions == of_records[0].captions
+    assert of_file.searched == of_records.searched
+    of_part = sensorium.search(run, query, vectors=tmp_path / "v.parquet", part="test", **asked)
+    assert [hit.id for hit in of_part] == [
+        hit.id for hit in sensorium.search(run, query, source=known()["source"], part="test", **asked)
+    ]
+    mined = [
+        sensorium.mine(run, query="a", target="b", margin=0.0, vectors=vectors, **known())
+        for vectors in (None, tmp_path / "v.parquet")
+    ]
+    assert mined[0].negatives == mined[1].negatives
+    assert mined[0].queries == mined[1].queries
+
+
+def test_a_file_of_other_weights_or_another_space_is_refused(run, tmp_path):
+    other = toys.train_pairs(tmp_path / "other", seed=5)
+    embed(other, tmp_path / "v.parquet")
+    with pytest.raises(RunError, match="embedded with other weights"):
+        sensorium.mine(run, vectors=tmp_path / "v.parquet", **known())
+    embed(run, tmp_path / "f.parquet", space="features")
+    with pytest.raises(RunError, match="vectors of the space 'features', not 'embedding'"):
+        sensorium.mine(run, vectors=tmp_path / "f.parquet", **known())

@@ -17,6 +17,7 @@ from sensorium.mining.duplicates import IDENTICAL
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
 from sensorium.neighbors import similarity
+from sensorium.neighbors.index import IndexOptions
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.registration.discovery import load_extensions
 from tests import toys
@@ -99,14 +100,18 @@ def test_agrees_with_the_loop(seed, sizes, first, margin, missing, pair, repeate
     assert named[0] == named[1]
 
 
-@pytest.mark.parametrize("index", ["torch", "faiss"])
+@pytest.mark.parametrize("index", ["exact", "tiles", "ivf", "hnsw"])
 def test_blocks_and_indices_agree(index, monkeypatch):
-    if index == "faiss":
-        pytest.importorskip("faiss")
     t = table(300, groups=[f"g{i // 3}" for i in range(300)])
-    whole = mine_negatives(t, "a", "b", MiningOptions(), index="torch")
+    whole = mine_negatives(t, "a", "b", MiningOptions())
+    assert whole.about["index"] == "exact search"
     monkeypatch.setattr(similarity, "MAX_SIMILARITIES", 300 * 7)  # seven queries at a time
-    blockwise = mine_negatives(t, "a", "b", MiningOptions(), index=index)
+    if index == "tiles":
+        monkeypatch.setattr(similarity, "TILED", 100)
+        options = IndexOptions("exact")
+    else:
+        options = IndexOptions(index, nprobe=300, ef_search=300)  # all lists, all of the graph
+    blockwise = mine_negatives(t, "a", "b", MiningOptions(), index=options)
     assert triples(blockwise) == triples(whole)
     np.testing.assert_allclose(blockwise.scores, whole.scores, atol=1e-6)
     assert blockwise.statistics.keys() == whole.statistics.keys()
@@ -150,8 +155,8 @@ def test_invalid_options_are_refused():
     ]:
         with pytest.raises(SensoriumError, match=sentence):
             MiningOptions(**options)
-    with pytest.raises(SensoriumError, match="not 'annoy'"):
-        mine_negatives(table(), "a", "b", MiningOptions(), index="annoy")
+    with pytest.raises(SensoriumError, match="no index 'annoy'"):
+        IndexOptions("annoy")
     t = table(4, groups=["w", "x", "y", "z"])
     t.present["a"][:2], t.present["b"][2:] = False, False
     with pytest.raises(SensoriumError, match="nothing to mine"):
