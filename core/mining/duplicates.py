@@ -67,8 +67,8 @@ def _are_same(
         a, b = one[start : start + ROWS], other[start : start + ROWS]
         near = np.flatnonzero((np.abs(projections_N4[a] - projections_N4[b]) <= radius).all(1))
         if len(near):
-            a, b = (torch.from_numpy(rows[near]).to(x_ND.device) for rows in (a, b))
-            same[start + near] = ((x_ND[a] - x_ND[b]).norm(dim=1) <= IDENTICAL).cpu().numpy()
+            x_PD, y_PD = (x_ND[torch.from_numpy(rows[near]).to(x_ND.device)] for rows in (a, b))
+            same[start + near] = ((x_PD - y_PD).norm(dim=1) <= IDENTICAL).cpu().numpy()
     return same
 
 

@@ -190,10 +190,10 @@ class HNSWIndex(FaissIndex):
 
     def build(self):
         """Add one vector after the other."""
-        half, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        index = faiss.IndexHNSWSQ(self.y_ND.shape[1], half, self.links, metric)
+        half: Any = faiss.ScalarQuantizer.QT_fp16
+        index: Any = faiss.IndexHNSWSQ(self.y_ND.shape[1], half, self.links, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = self.construction
-        index.hnsw.rng = faiss.RandomGenerator(self.options.seed % 2**31)
+        index.hnsw.rng = faiss.RandomGenerator(self.options.seed % 2**31)  # type: ignore[attr-defined]
         index.train(_numpy(self.y_ND[:1]))
         with _one_thread():
             self.add(index)

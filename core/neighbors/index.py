@@ -114,7 +114,7 @@ def make_index(y_ND: Tensor, x_QD: Tensor, options: IndexOptions) -> NeighborInd
         SensoriumError: when FAISS is asked for, or needed so that the search does not take hours, and not installed;
             when the index does not fit into memory.
     """
-    kind = options.kind if options.kind != "auto" else _kind_for(len(x_QD), *y_ND.shape, y_ND.device.type)
+    kind = options.kind if options.kind != "auto" else _kind_for(len(x_QD), len(y_ND), y_ND.shape[1], y_ND.device.type)
     if kind == "exact":
         return ExactIndex(y_ND)
     if find_spec("faiss") is None:
