@@ -17,7 +17,7 @@ from sensorium.feature_table import FeatureTable
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult, draw_negatives
-from sensorium.neighbors.index import IndexOptions
+from sensorium.neighbors.search import IndexOptions
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions

@@ -8,7 +8,8 @@ import numpy as np
 
 from sensorium.errors import check_range
 from sensorium.evaluation.probes import Classifier
-from sensorium.neighbors.index import ExactIndex, IndexOptions, make_index
+from sensorium.neighbors.index import make_index
+from sensorium.neighbors.search import ExactIndex, IndexOptions
 from sensorium.neighbors.similarity import l2_normalize
 
 

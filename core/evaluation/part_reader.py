@@ -93,6 +93,10 @@ class PartReader:
             raise SensoriumError(not_found(problem, part, names, f"known: {', '.join(names)}"))
         return self.parts[part]
 
+    def measured(self, part: str) -> np.ndarray:
+        """Return the positions of the records of a part that are measured: of a large one a sample, chosen by id."""
+        return self.sample(part, self.plan.recipe.evaluate.records)
+
     def sample(self, part: str, most: int | None) -> np.ndarray:
         """Return the positions of at most so many records of a part, chosen by id: int64, ascending."""
         positions = self.positions(part)

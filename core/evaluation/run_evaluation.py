@@ -197,7 +197,7 @@ class RunEvaluation:
         if not self.plan.evaluators:
             return {}
         for part in ("probe", "val"):
-            on_every_rank(self.reader.keep, part, model.device)
+            on_every_rank(self.reader.keep, self.reader.measured(part), model.device)
         measured = self._measure({TRAINED: [model]}, "probe", "val")
         failures = measured.error.failures if measured.error is not None else {}
         new = {name: reason for name, reason in failures.items() if name not in self._warned}
@@ -383,7 +383,7 @@ class RunEvaluation:
         device: torch.device,
         step: Step,
     ) -> _Part:
-        """Read a part, of which only those records that some space has; collective.
+        """Read a part, or a sample of it, of which only those records that some space has; collective.
 
         Args:
             part: the part.
@@ -393,9 +393,9 @@ class RunEvaluation:
             device: where.
             step: `step("features of ...")` is entered meanwhile.
         """
-        positions = self.reader.positions(part)
+        total, positions = len(self.reader.positions(part)), self.reader.measured(part)
         chosen = {space: np.intersect1d(positions, samples[space]) for space in limits if space in samples}
-        sampled_of = {space: len(positions) for space, of in chosen.items() if len(of) < len(positions)}
+        sampled_of = {space: total for space in limits if len(chosen.get(space, positions)) < total}
         if chosen.keys() == limits.keys():
             positions = np.unique(np.concatenate(list(chosen.values())))
         of = f"{self.name}, {part} part" if self.name else f"the {part} part"

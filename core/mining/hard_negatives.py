@@ -13,7 +13,8 @@ from sensorium.mining.duplicates import duplicate_classes
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult
 from sensorium.mining.search import search_others
-from sensorium.neighbors.index import IndexOptions, make_index
+from sensorium.neighbors.index import make_index
+from sensorium.neighbors.search import IndexOptions
 from sensorium.neighbors.similarity import l2_normalize
 from sensorium.seeding import seed_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from sensorium.neighbors.index import ExactIndex, NeighborIndex
+from sensorium.neighbors.search import ExactIndex, NeighborIndex
 
 CROWDED = 4096
 """Excluded pairs of a query beyond which an approximate index looks for no more neighbors in their place."""

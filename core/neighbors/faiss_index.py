@@ -17,8 +17,12 @@ from torch import Tensor
 
 from sensorium.data.memory import memory
 from sensorium.errors import SensoriumError
-from sensorium.neighbors.index import NEIGHBORS, RECALL, SAMPLE, IndexOptions, NeighborIndex, recall
+from sensorium.neighbors.search import IndexOptions, NeighborIndex, recall
 
+NEIGHBORS, RECALL = 10, 0.95
+"""Of the measurement of recall, and the recall that an index is tuned to."""
+BLOCK = 1024
+"""Queries that are searched at once."""
 ADDED = 2**16
 """Vectors that are added at once."""
 COMPARED = 2**24
@@ -108,7 +112,7 @@ class FaissIndex(NeighborIndex):
 
     def blocks(self, queries):
         """Return blocks of a number of queries."""
-        return [slice(start, min(start + SAMPLE, queries)) for start in range(0, queries, SAMPLE)]
+        return [slice(start, min(start + BLOCK, queries)) for start in range(0, queries, BLOCK)]
 
     def add(self, index: Any) -> None:
         """Add all vectors to an index, some at a time, so that no second copy of them is made."""

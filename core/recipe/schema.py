@@ -379,6 +379,11 @@ class Evaluate(Section):
     probe: PositiveInt = Field(
         10_000, description="records of the train part that probes are fitted on during training"
     )
+    records: PositiveInt = Field(
+        1_000_000,
+        description="records of each part whose features are held in memory; of a larger part a sample is measured, "
+        "chosen by a hash of the ids, and tables say so",
+    )
     batch: PositiveInt = Field(256, description="batch size of evaluation")
     baselines: Literal["on", "off"] = Field(
         "on",

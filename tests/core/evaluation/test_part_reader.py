@@ -1,6 +1,7 @@
 """What evaluation reads: the parts in order, decoded once where the recipe has a cache, from that of a training."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -105,3 +106,18 @@ def test_finetuning_decodes_each_record_once(tmp_path, decoded):
     changes = ["finetune.labels=[class]", "finetune.epochs=2", "finetune.seeds=2"]
     sensorium.finetune(run.folder, changes, source=source, extensions=toys.extensions(), device="cpu")
     assert len(decoded) == len(source)
+
+
+def test_of_a_large_part_a_sample_is_measured_and_the_table_says_so(tmp_path):
+    recipe = toys.recipe(evaluate={"evaluators": {"knn": {"label": "class", "k": 5}}})
+    known = {"source": toys.vectors(), "extensions": toys.extensions(), "device": "cpu"}
+    run = sensorium.fit(recipe, source=known["source"], run_dir=tmp_path / "run", extensions=known["extensions"]).run
+    whole = (run.folder / "evaluations" / "knn.json").read_text()
+    ids, tables = [], []
+    for count in (8, 16, 1000):
+        tables.append(sensorium.evaluate(run.folder, overrides=[f"evaluate.records={count}"], **known)["knn"])
+        ids.append(set(pq.read_table(run.folder / "evaluations" / "knn-predictions.parquet")["id"].to_pylist()))
+    assert (tables[0].public()["train"], tables[0].public()["test"]) == (8, 8)
+    assert any(remark.startswith("Sampled: 8 of ") and "chosen by id" in remark for remark in tables[0].remarks)
+    assert ids[0] < ids[1], "a smaller sample is part of a larger one"
+    assert (run.folder / "evaluations" / "knn.json").read_text() == whole

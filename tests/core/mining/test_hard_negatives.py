@@ -17,7 +17,7 @@ from sensorium.mining.duplicates import IDENTICAL
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
 from sensorium.neighbors import similarity
-from sensorium.neighbors.index import IndexOptions
+from sensorium.neighbors.search import IndexOptions
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.registration.discovery import load_extensions
 from tests import toys

@@ -7,7 +7,8 @@ import torch
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.knn import KNN
 from sensorium.neighbors import faiss_index, index as neighbors, similarity
-from sensorium.neighbors.index import ExactIndex, IndexOptions, make_index, recall
+from sensorium.neighbors.index import make_index
+from sensorium.neighbors.search import ExactIndex, IndexOptions, recall
 from sensorium.neighbors.similarity import l2_normalize, nearest_neighbors
 from tests.core.evaluation.tables_of_records import blobs
 
