@@ -93,6 +93,7 @@ _HOME = {
     "cosine_schedule": "sensorium.blocks.teacher",
     "Sum": "sensorium.blocks.sum",
     "Term": "sensorium.blocks.sum",
+    "RowStreams": "sensorium.seeding",
     "host_generator": "sensorium.seeding",
     "draw_text": "sensorium.text_drawing",
     "text_width": "sensorium.text_drawing",
@@ -231,7 +232,7 @@ if TYPE_CHECKING:
     )
     from sensorium.recipe import Recipe as Recipe
     from sensorium.registration.hookspecs import hookimpl as hookimpl
-    from sensorium.seeding import host_generator as host_generator
+    from sensorium.seeding import RowStreams as RowStreams, host_generator as host_generator
     from sensorium.text_drawing import (
         draw_text as draw_text,
         text_image as text_image,

@@ -83,6 +83,46 @@ def host_generator(rng: torch.Generator | None) -> torch.Generator | None:
     return torch.Generator().manual_seed(seed)
 
 
+class RowStreams:
+    """A stream of random numbers for each row of a batch, of which each takes as many as it needs.
+
+    For views of rows of any size, such as graphs: what is drawn for the nodes of a graph depends on no other graph, nor
+    on how many there are. Each stream is SplitMix64 (Steele et al. 2014), on the host.
+
+    Args:
+        rows: B, number of rows.
+        rng: seeds the streams; on the CPU.
+    """
+
+    def __init__(self, rows: int, rng: torch.Generator | None) -> None:
+        self._seeds_B = torch.randint(2**62, (rows,), generator=rng).numpy().astype(np.uint64)
+        self._taken_B = np.zeros(rows, np.uint64)
+
+    def rand(self, row_N: torch.Tensor) -> torch.Tensor:
+        """Return the next number of a row's stream for each entry, float64 (N,) from 0 to below 1.
+
+        Args:
+            row_N: int64, the row of each entry, ascending; a row may have any number of them.
+        """
+        row = row_N.numpy()
+        counts_B = np.bincount(row, minlength=len(self._seeds_B)).astype(np.uint64)
+        before_B = np.cumsum(counts_B) - counts_B
+        number_N = self._taken_B[row] + np.arange(1, len(row) + 1, dtype=np.uint64) - before_B[row]
+        self._taken_B += counts_B
+        bits_N = mix_bits(self._seeds_B[row] + number_N * np.uint64(0x9E3779B97F4A7C15))
+        return torch.from_numpy((bits_N >> np.uint64(11)) * 2.0**-53)
+
+    def each(self) -> torch.Tensor:
+        """Return the next number of each row, float64 (B,)."""
+        return self.rand(torch.arange(len(self._seeds_B)))
+
+    def select(self, rows_M: torch.Tensor) -> RowStreams:
+        """Return the streams of some rows, int64 (M,), to go on with in place of these."""
+        chosen = RowStreams.__new__(RowStreams)
+        chosen._seeds_B, chosen._taken_B = self._seeds_B[rows_M.numpy()], self._taken_B[rows_M.numpy()]
+        return chosen
+
+
 @contextmanager
 def drawing_from(rng: torch.Generator) -> Iterator[None]:
     """Let the global generators draw what `rng` decides, for code that knows no other; they continue afterwards."""

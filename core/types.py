@@ -157,6 +157,22 @@ class Batch:
         """Return the batch with another tensor in place of that of `as_tensor`, such as an augmented one."""
         return dataclasses.replace(self, **{next(iter(self.tensors())): x})
 
+    def padding(self) -> tuple[int, ...]:
+        """Return the lengths that examples are padded to, such as that of the longest text; none by default.
+
+        What draws a number for each token draws as many as there are, padding included. A batch that is cut into parts
+        is therefore padded alike in all of them (`padded_to`): so its views are those of the batch that is not cut.
+        """
+        return ()
+
+    def padded_to(self, lengths: Sequence[int]) -> Self:
+        """Return the batch padded to lengths, none shorter than those of `padding`, without waiting for a device.
+
+        Args:
+            lengths: as many as `padding` returns.
+        """
+        return self
+
     def shape_key(self) -> Hashable:
         """Return a key that is equal for batches that `cat` can join, so that one forward encodes both."""
         return (type(self), *((n, tuple(t.shape[1:]), t.dtype) for n, t in self.tensors().items()))

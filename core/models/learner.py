@@ -6,7 +6,7 @@ DDP, FSDP and a checkpoint each see one module; teachers and queues are submodul
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,24 +18,42 @@ from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, Vi
 from sensorium.contracts.objective import check_given, check_towers
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
+from sensorium.models.cut import Cut, Piece
 from sensorium.models.depth import rest_frozen
 from sensorium.models.frozen_teachers import FrozenTeachers
 from sensorium.models.layers import encode_with_layers, layer_features, pool_layers
 from sensorium.models.several_views import SeveralViews
 from sensorium.parallel import collectives
+from sensorium.parallel.row_draws import RowDraws
 from sensorium.presence import Presence
 from sensorium.record_keys import changed
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
+FEW = 17
+"""A part of fewer rows shows a view generator as many, so that sizes of two or three are not taken for rows."""
 Views: TypeAlias = Mapping[str, Sequence[View]] | Sequence[View]
 """The views of one batch: by modality name, or a list of those of a learner's only modality."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """What stands for a modality of a batch in which no record has it.
+
+    Args:
+        views: all views that it may have, with no rows.
+        example: any batch of it.
+    """
+
+    views: list[View]
+    example: Batch
 
 
 def make_views(
     records: RecordBatch,
     generators: Mapping[str, ViewGenerator],
     rng: torch.Generator,
-    absent: Mapping[str, list[View]] | None = None,
+    absent: Mapping[str, Absent] | None = None,
+    cut: Cut | None = None,
 ) -> dict[str, list[View]]:
     """Return the views of every modality of a batch, each with its modality and the records it stands for.
 
@@ -47,35 +65,78 @@ def make_views(
         records: the batch.
         generators: modality name -> view generator.
         rng: on the batch's device.
-        absent: modality name -> its views with no rows (see `views_without_rows`), which stand for those that no record
-            of the batch has; without them, such a modality has no view.
+        absent: modality name -> what stands for those that no record of the batch has; without it, such a modality has
+            no view.
+        cut: which part of a larger batch this is: what is drawn for its records is then a cut of what is drawn for all.
+            None for a batch that is not cut.
     """
     made: dict[str, list[View]] = {}
     no_record, without_rows = np.zeros(len(records), dtype=bool), absent or {}
     for name, generator in generators.items():
         if name in records.batches:
-            views = generator(records.batches[name], rng)
+            views = _drawn(generator, records.batches[name], rng, cut and cut.own[name])
             if name in records.descriptors:
                 descriptors_BP = records.descriptors[name]
                 views = [replace(view, info={**view.info, "descriptors": descriptors_BP}) for view in views]
         else:
-            views = without_rows.get(name, [])[: generator.views + generator.negative_views]
+            here = without_rows.get(name)
+            views = here.views[: generator.views + generator.negative_views] if here else []
+            if here and cut:
+                _pass_over(generator, here.example, rng, cut.own[name])
         made[name] = _marked(views, name, records.present[name], records)
     for name, ranks in records.negatives.items():
-        several = generators[name]
-        views_of = several.mined if isinstance(several, SeveralViews) else several
-        for batch, present in ranks:
-            view = replace(views_of(batch, rng)[0], is_negative=True)
+        views_of = _of_negatives(generators[name])
+        for rank, (batch, present) in enumerate(ranks):
+            view = replace(_drawn(views_of, batch, rng, cut and cut.negatives[name][rank])[0], is_negative=True)
             made[name] += _marked([view], name, present, records)
-    for name, views in without_rows.items():
-        made[name] += _marked(views[len(made[name]) :], name, no_record, records)
+    for name, pieces in (cut.negatives if cut else {}).items():
+        for piece in pieces[len(records.negatives.get(name, [])) :]:
+            _pass_over(_of_negatives(generators[name]), without_rows[name].example, rng, piece)
+    for name, here in without_rows.items():
+        made[name] += _marked(here.views[len(made[name]) :], name, no_record, records)
     return made
+
+
+def _of_negatives(generator: ViewGenerator) -> ViewGenerator:
+    """Return what makes the views of mined negatives."""
+    return generator.mined if isinstance(generator, SeveralViews) else generator
+
+
+def _drawn(generator: ViewGenerator, batch: Batch, rng: torch.Generator, piece: Piece | None) -> list[View]:
+    """Return the views of a batch, or of a piece of one, of which a few rows are shown repeatedly."""
+    if piece is None:
+        return generator(batch, rng)
+    count = len(batch)
+    if count >= FEW:
+        with RowDraws(piece.rows):
+            return generator(batch.padded_to(piece.padding), rng)
+    repeated = batch.select(torch.arange(FEW) % count).padded_to(piece.padding)
+    with RowDraws(piece.rows, shown=FEW):
+        views = generator(repeated, rng)
+    return [_first_rows(view, count) for view in views]
+
+
+def _pass_over(generator: ViewGenerator, example: Batch, rng: torch.Generator, piece: Piece) -> None:
+    """Draw what the parts of a batch draw that have a modality, so that what this one draws next is theirs, too."""
+    if piece.rows.total:
+        one = example.select(torch.zeros(1, dtype=torch.int64))
+        _drawn(generator, one, rng, replace(piece, rows=replace(piece.rows, first=0, count=1)))
+
+
+def _first_rows(view: View, count: int) -> View:
+    """Return so many rows of a view, from the first, padded as it is."""
+    return replace(
+        view,
+        batch=view.batch.select(torch.arange(count)).padded_to(view.batch.padding()),
+        target=None if view.target is None else view.target[:count],
+        info={name: value[:count] for name, value in view.info.items()},
+    )
 
 
 def views_without_rows(
     generator: ViewGenerator, example: Batch, mined: int, rng: torch.Generator, descriptors: int = 0
-) -> list[View]:
-    """Return all views that a batch may have of a modality, with no rows.
+) -> Absent:
+    """Return what stands for a modality: all views that a batch may have of it, with no rows.
 
     A rank whose records lack a modality encodes these, and so takes part in every collective operation of the encoder,
     forward and backward.
@@ -89,17 +150,9 @@ def views_without_rows(
     """
     views = generator(example, rng)
     views += [replace(views[0], is_negative=True)] * mined
-    nothing = torch.zeros(0, dtype=torch.int64, device=example.device)
     more = {"descriptors": torch.zeros(0, descriptors, device=example.device)} if descriptors else {}
-    return [
-        replace(
-            view,
-            batch=view.batch.select(nothing),
-            target=None if view.target is None else view.target[:0],
-            info={**{name: value[:0] for name, value in view.info.items()}, **more},
-        )
-        for view in views
-    ]
+    without_rows = [_first_rows(view, 0) for view in views]
+    return Absent([replace(view, info={**view.info, **more}) for view in without_rows], example)
 
 
 def _marked(views: Sequence[View], modality: str, present: Presence, records: RecordBatch) -> list[View]:

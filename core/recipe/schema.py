@@ -42,7 +42,7 @@ class Order(Section):
     def _from_name(cls, value: Any) -> Any:
         value = {"name": value} if isinstance(value, str) else value
         is_blocks = isinstance(value, dict) and value.get("name") == "blocks"
-        return {**value, "window": 16 if value.get("window") is None else value["window"]} if is_blocks else value
+        return {**value, "window": 16} if is_blocks and value.get("window") is None else value
 
     @model_validator(mode="after")
     def _window_is_of_blocks(self) -> Self:

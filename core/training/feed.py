@@ -13,14 +13,14 @@ from sensorium.contracts import Source
 from sensorium.data.loader import Loader
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.patience import Patience
-from sensorium.models.learner import Views, make_views, views_without_rows
+from sensorium.models.cut import Cutter
+from sensorium.models.learner import Absent, Views, make_views, views_without_rows
 from sensorium.models.plan import Plan
 from sensorium.seeding import generator, seed_globals, seed_of
-from sensorium.types import View
 
 
-def absent_views(plan: Plan, loader: Loader, device: torch.device) -> dict[str, list[View]]:
-    """Return the views with no rows of each modality that a batch may lack, for `make_views`.
+def absent_views(plan: Plan, loader: Loader, device: torch.device) -> dict[str, Absent]:
+    """Return what stands for each modality that a batch, or a part of it, may lack, for `make_views`.
 
     Of a single modality every record of a batch has a value; it may lack mined negatives.
     """
@@ -37,6 +37,13 @@ def absent_views(plan: Plan, loader: Loader, device: torch.device) -> dict[str, 
         for name, views in plan.generators.items()
         if several or name in mined
     }
+
+
+def cutter(plan: Plan, loader: Loader, ranks: int) -> Cutter | None:
+    """Return what tells the parts of a step from its whole batch; None where a batch is not cut."""
+    if ranks * plan.recipe.train.accumulate == 1:
+        return None
+    return Cutter({name: loader.example(name) for name in plan.generators}, loader.mined)
 
 
 def first_views(plan: Plan, source: Source, positions: np.ndarray, count: int, **place: Any) -> Iterator[Views]:

@@ -14,9 +14,8 @@ from torch import Tensor
 from sensorium.devices import to_device
 from sensorium.errors import Interrupted
 from sensorium.interruption import Stopped, handled_by, name_of
-from sensorium.models.learner import make_views
 from sensorium.parallel import collectives, watch
-from sensorium.seeding import generator, seed_globals
+from sensorium.seeding import seed_globals
 from sensorium.training.gradient_cache import GradientCache
 from sensorium.training.progress import FirstSteps
 from sensorium.training.state import TrainingState
@@ -114,10 +113,9 @@ def take_step(t: TrainingState, step: int, parts: list[RecordBatch]) -> tuple[Ou
     if recipe.gradient_cache:
         outcome, single = backward_joined(t, step, parts), []
         losses.append(outcome.loss.detach())
-    for i, records in enumerate(single):
+    for i, (records, cut) in enumerate(zip(single, t.cuts(single), strict=True)):
         seed_globals(seed, "step", step, rank, i)
-        rng = generator(seed, "views", step, rank, i, device=t.device)
-        views = make_views(records, t.plan.generators, rng, t.absent)
+        views = t.views(step, records, cut)
         with _no_sync(t, until_last=i < len(single) - 1):
             outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(single))
@@ -139,9 +137,7 @@ def take_step(t: TrainingState, step: int, parts: list[RecordBatch]) -> tuple[Ou
 def backward_joined(t: TrainingState, step: int, parts: list[RecordBatch]) -> Outcome:
     """Compute the gradient of one loss over all parts at the memory of one (gradient caching); returns its outcome."""
     names = t.recipe.seed, "step", step, t.fabric.global_rank
-    rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
-    made = zip(parts, rngs, strict=True)
-    views = [make_views(records, t.plan.generators, rng, t.absent) for records, rng in made]
+    views = [t.views(step, records, cut) for records, cut in zip(parts, t.cuts(parts), strict=True)]
     cache = GradientCache(views, t.learner, *names)
     return cache.backward(t.module, t.fabric.backward, partial(_no_sync, t, until_last=True))
 

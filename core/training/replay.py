@@ -22,7 +22,7 @@ from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.fabric import build_fabric, launch
-from sensorium.training.feed import absent_views, feed
+from sensorium.training.feed import absent_views, cutter, feed
 from sensorium.training.finite_guard import read_notes
 from sensorium.types import Features, Outcome, RecordBatch, View
 
@@ -92,15 +92,18 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     module = fabric.setup_module(learner)
     learner.train()
     found = []
-    for rank in range(ranks):
-        bad = UnreadableRecords(len(source), 1.0)
-        loader = feed(plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks)
-        absent = absent_views(plan, loader, fabric.device)
+    place = {"bad": UnreadableRecords(len(source), 1.0), "workers": 0, "device": fabric.device, "world": ranks}
+    loaders = [feed(plan, source, positions, rank=rank, **place) for rank in range(ranks)]
+    absent, cutting = absent_views(plan, loaders[0], fabric.device), cutter(plan, loaders[0], ranks)
+    parts = [next(loader.batches(step, step + 1)) for loader in loaders]
+    sizes = [cutting.sizes(of_rank) for of_rank in parts] if cutting else []
+    for rank, of_rank in enumerate(parts):
         before = [buffer.clone() for buffer in learner.buffers()]
-        for i, records in enumerate(next(loader.batches(step, step + 1))):
+        cuts = cutting.cuts_of(sizes, rank, len(of_rank)) if cutting else [None]
+        for i, (records, cut) in enumerate(zip(of_rank, cuts, strict=True)):
             seed_globals(plan.recipe.seed, "step", step, rank, i)
-            rng = generator(plan.recipe.seed, "views", step, rank, i, device=fabric.device)
-            views = make_views(records, plan.generators, rng, absent)
+            rng = generator(plan.recipe.seed, "views", step, 0, 0, device=fabric.device)
+            views = make_views(records, plan.generators, rng, absent, cut)
             learner.zero_grad(set_to_none=True)
             with _first_to_fail(learner) as failed:
                 outcome: Outcome = module(views)

@@ -30,7 +30,7 @@ from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.training.callbacks import Callbacks
 from sensorium.training.collapse_alarm import CollapseAlarm
-from sensorium.training.feed import absent_views, feed, first_views
+from sensorium.training.feed import absent_views, cutter, feed, first_views
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
 from sensorium.training.gradient_checkpointing import checkpoint_blocks
@@ -122,6 +122,7 @@ def prepare(
         average,
         loader,
         absent_views(plan, loader, fabric.device),
+        cutter(plan, loader, fabric.world_size),
         checkpoints,
         Meter(recipe.data.batch),
         _alarm(plan, learner, started),

@@ -16,7 +16,8 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from sensorium.contracts import Ending
 from sensorium.data.loader import Loader
 from sensorium.errors import EvaluationError, Interrupted, RunError
-from sensorium.models.learner import Learner
+from sensorium.models.cut import Cut, Cutter
+from sensorium.models.learner import Absent, Learner, Views, make_views
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
@@ -24,6 +25,7 @@ from sensorium.recipe.schema import Recipe
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.checkpoint_contents import Checkpoint
 from sensorium.runs.run import Run
+from sensorium.seeding import generator
 from sensorium.training.callbacks import Callbacks
 from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.finite_guard import Guard
@@ -31,7 +33,7 @@ from sensorium.training.learning_rate import LearningRate
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.weight_average import WeightAverage
-from sensorium.types import View
+from sensorium.types import RecordBatch
 
 log = logging.getLogger("sensorium")
 Evaluate = Callable[[Model], dict[str, float]]
@@ -60,7 +62,8 @@ class TrainingState:
     optimizer: Any
     average: WeightAverage | None
     loader: Loader
-    absent: dict[str, list[View]]
+    absent: dict[str, Absent]
+    cutter: Cutter | None
     checkpoints: Checkpoints
     meter: Meter
     alarm: CollapseAlarm
@@ -106,6 +109,15 @@ class TrainingState:
             evaluate=due(max(round(evaluate * epoch), 1) if evaluate else None),
             checkpoint=due(max(round(self.recipe.checkpoint.every * epoch), 1)),
         )
+
+    def cuts(self, parts: Sequence[RecordBatch]) -> Sequence[Cut | None]:
+        """Return which rows of the whole batch each part of a step has; None of one that is not cut; collective."""
+        return [None] * len(parts) if self.cutter is None or not parts else self.cutter.cuts(parts)
+
+    def views(self, step: int, part: RecordBatch, cut: Cut | None) -> Views:
+        """Return the views of a part of a step: cut of those of the whole batch, whatever the number of ranks."""
+        rng = generator(self.recipe.seed, "views", step, 0, 0, device=self.device)
+        return make_views(part, self.plan.generators, rng, self.absent, cut)
 
     def report(self, metrics: dict[str, float]) -> None:
         """Write and show metrics of the current step (rank 0), and those that callbacks have logged."""

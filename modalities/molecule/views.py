@@ -10,10 +10,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from sensorium import View, check_range
+from sensorium import RowStreams, View, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
-from sensorium.modalities.graph.views.augmentations import Augmented, induced_subgraph, rand
+from sensorium.modalities.graph.views.augmentations import Augmented, induced_subgraph
 from sensorium.modalities.graph.views.generators import GraphAugmentation, GraphViews
 from sensorium.modalities.molecule.features import BOND_SIZES
 from sensorium.modalities.molecule.modality import MoleculeModality
@@ -46,11 +46,11 @@ class MotifSubgraph(GraphAugmentation):
         check_range("views 'motif-subgraph'", "(0, 1]", ratio=ratio)
         self.ratio = ratio
 
-    def augment(self, batch: GraphBatch, rng: torch.Generator) -> Augmented:
+    def augment(self, batch: GraphBatch, draws: RowStreams) -> Augmented:
         """Drop motifs."""
         motif_N = motifs_of_batch(batch)
         size_M, graph_M = motif_N.bincount(), _graph_of_motifs(motif_N, batch)
-        order_M = (graph_M + rand(len(size_M), rng).clamp(max=1 - 1e-9)).argsort()  # by molecule, then at random
+        order_M = (graph_M + draws.rand(graph_M).clamp(max=1 - 1e-9)).argsort()  # by molecule, then at random
         before_M = size_M[order_M].cumsum(0) - size_M[order_M] - batch.first_node[graph_M[order_M]]
         kept_M = torch.empty_like(size_M, dtype=torch.bool)
         kept_M[order_M] = before_M < self.ratio * batch.layout.sizes_B[graph_M[order_M]]
@@ -73,7 +73,7 @@ class MotifCount(GraphViews):
         check_range("views 'motif-count'", "[2, inf)", classes=classes)
         self.classes = classes
 
-    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+    def on_host(self, batch: GraphBatch, draws: RowStreams, device: torch.device) -> list[View]:
         """Return one view whose target is a class int64 (B,), one less than the number of motifs."""
         motif_N = motifs_of_batch(batch)
         count_B = _graph_of_motifs(motif_N, batch).bincount(minlength=len(batch))

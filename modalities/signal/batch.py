@@ -82,6 +82,17 @@ class SignalBatch(Batch):
             np.concatenate(known) if len(known) == len(batches) else None,
         )
 
+    def padding(self) -> tuple[int, ...]:
+        """Return T."""
+        return (self.values.shape[2],)
+
+    def padded_to(self, lengths: Sequence[int]) -> Self:
+        """Return the signals with steps of padding, up to T."""
+        more = (0, lengths[0] - self.values.shape[2])
+        return dataclasses.replace(
+            self, values=F.pad(self.values, more), observed=F.pad(self.observed, more, value=False)
+        )
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Return the batch on `device`; the host keeps the lengths that it knows."""
         moved = super().to(device, non_blocking)

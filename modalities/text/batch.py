@@ -49,6 +49,15 @@ class TextBatch(Batch):
             np.concatenate(known) if len(known) == len(batches) else None,
         )
 
+    def padding(self) -> tuple[int, ...]:
+        """Return T."""
+        return (self.ids.shape[1],)
+
+    def padded_to(self, lengths: Sequence[int]) -> Self:
+        """Return the texts with columns of padding, up to T tokens."""
+        more = (0, lengths[0] - self.ids.shape[1])
+        return replace(self, ids=F.pad(self.ids, more, value=PAD), mask=F.pad(self.mask, more, value=False))
+
     def select(self, index: Tensor) -> Self:
         """Return the examples at `index`, on the host or the same device.
 

@@ -137,6 +137,15 @@ class ChannelSetBatch(SignalBatch):
             host_channels=self.host_channels,
         )
 
+    def padding(self) -> tuple[int, ...]:
+        """Return C and T."""
+        return (self.values.shape[1], *super().padding())
+
+    def padded_to(self, lengths: Sequence[int]) -> Self:
+        """Return the series with channels of padding up to C, and steps up to T."""
+        channels, *steps = lengths
+        return SignalBatch.padded_to(self.widen(channels), steps)
+
     def select(self, index: Tensor) -> Self:
         """Return the examples at `index`: int64 positions (N,) or a bool mask (B,), on the host or the same device."""
         known = None

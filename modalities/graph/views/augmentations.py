@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sensorium import RowStreams
 from sensorium.modalities.graph.batch import GraphBatch, Schema
 from sensorium.modalities.graph.layout import RowLayout
 
@@ -46,18 +47,13 @@ def unchanged(batch: GraphBatch) -> Augmented:
     return Augmented(batch, all_N, all_E, ~all_N)
 
 
-def rand(count: int, rng: torch.Generator) -> Tensor:
-    """Return `count` float64 numbers from 0 to 1."""
-    return torch.rand(count, generator=rng, dtype=torch.float64)
-
-
-def sample_counts(ratio: float, layout: RowLayout, rng: torch.Generator) -> Tensor:
+def sample_counts(ratio: float, layout: RowLayout, draws: RowStreams) -> Tensor:
     """Return `ratio` times the rows of each graph, rounded up or down at random, with that expectation: int64 (B,).
 
     A tenth of nine nodes is thus one node nine times in ten, where rounding down would never change a small graph.
     """
     sizes_B = layout.sizes_B
-    return (ratio * sizes_B + rand(len(sizes_B), rng)).floor().long().minimum(sizes_B)
+    return (ratio * sizes_B + draws.each()).floor().long().minimum(sizes_B)
 
 
 def smallest(key_N: Tensor, layout: RowLayout, count_B: Tensor) -> Tensor:
@@ -81,17 +77,17 @@ def induced_subgraph(batch: GraphBatch, keep_N: Tensor) -> Augmented:
     return Augmented(batch.subgraph(keep_N), keep_N, keep_N[batch.edge_index].all(0), torch.zeros_like(keep_N))
 
 
-def drop_nodes(batch: GraphBatch, ratio: float, rng: torch.Generator, rooted: bool) -> Augmented:
+def drop_nodes(batch: GraphBatch, ratio: float, draws: RowStreams, rooted: bool) -> Augmented:
     """Drop a fraction of the nodes of each graph, with their edges."""
-    key_N = 0.5 + rand(len(batch.x), rng) / 2
+    key_N = 0.5 + draws.rand(batch.graph_index) / 2
     if rooted:
         key_N[batch.first_node] = 0.0
-    kept_B = (batch.layout.sizes_B - sample_counts(ratio, batch.layout, rng)).clamp(min=1)
+    kept_B = (batch.layout.sizes_B - sample_counts(ratio, batch.layout, draws)).clamp(min=1)
     return induced_subgraph(batch, smallest(key_N, batch.layout, kept_B))
 
 
 def perturb_edges(
-    batch: GraphBatch, schema: Schema, drop_ratio: float, add_ratio: float, rng: torch.Generator
+    batch: GraphBatch, schema: Schema, drop_ratio: float, add_ratio: float, draws: RowStreams
 ) -> Augmented:
     """Drop a fraction of the undirected edges of each graph, and add another fraction at random.
 
@@ -102,9 +98,9 @@ def perturb_edges(
     pairs_P, pair_E = (low_E * n + high_E).unique(return_inverse=True)
     graph_P = batch.graph_index[pairs_P // max(n, 1)]
     layout = RowLayout.of_sizes(graph_P.bincount(minlength=len(batch)).numpy(), "cpu")
-    dropped_P = smallest(rand(len(pairs_P), rng), layout, sample_counts(drop_ratio, layout, rng))
+    dropped_P = smallest(draws.rand(graph_P), layout, sample_counts(drop_ratio, layout, draws))
     keep_E = ~dropped_P[pair_E]
-    new_2A = _sample_non_edges(batch, sample_counts(add_ratio, layout, rng), pairs_P, rng)
+    new_2A = _sample_non_edges(batch, sample_counts(add_ratio, layout, draws), pairs_P, draws)
     new_2E = torch.cat([new_2A, new_2A.flip(0)], dim=1)
     mask_F = torch.tensor(schema.edge_categories, dtype=torch.int64)
     edge_index = torch.cat([batch.edge_index[:, keep_E], new_2E], dim=1)
@@ -122,13 +118,13 @@ def perturb_edges(
     return replace(unchanged(batch), batch=perturbed, kept_E=keep_E)
 
 
-def _sample_non_edges(batch: GraphBatch, count_B: Tensor, pairs_P: Tensor, rng: torch.Generator) -> Tensor:
+def _sample_non_edges(batch: GraphBatch, count_B: Tensor, pairs_P: Tensor, draws: RowStreams) -> Tensor:
     """Draw pairs of nodes of one graph, int64 (2, A); those that are adjacent already are left out."""
     sizes_B = batch.layout.sizes_B
     graph_A = torch.arange(len(batch)).repeat_interleave(count_B.where(sizes_B > 1, 0))
     sizes_A = sizes_B[graph_A]
-    source_A = (rand(len(graph_A), rng) * sizes_A).long()
-    target_A = (source_A + 1 + (rand(len(graph_A), rng) * (sizes_A - 1)).long()) % sizes_A
+    source_A = (draws.rand(graph_A) * sizes_A).long()
+    target_A = (source_A + 1 + (draws.rand(graph_A) * (sizes_A - 1)).long()) % sizes_A
     edges_2A = torch.stack([source_A, target_A]).sort(dim=0).values + batch.first_node[graph_A]
     code_A = (edges_2A[0] * len(batch.x) + edges_2A[1]).unique()
     code_A = code_A[~torch.isin(code_A, pairs_P)]
@@ -136,12 +132,13 @@ def _sample_non_edges(batch: GraphBatch, count_B: Tensor, pairs_P: Tensor, rng: 
 
 
 def mask_features(
-    batch: GraphBatch, schema: Schema, mask_ratio: float, feature_p: float, rng: torch.Generator
+    batch: GraphBatch, schema: Schema, mask_ratio: float, feature_p: float, draws: RowStreams
 ) -> Augmented:
     """Mask all features of a fraction of the nodes, and each feature of a whole graph with probability `feature_p`."""
-    masked_N = smallest(rand(len(batch.x), rng), batch.layout, sample_counts(mask_ratio, batch.layout, rng))
+    masked_N = smallest(draws.rand(batch.graph_index), batch.layout, sample_counts(mask_ratio, batch.layout, draws))
     width = len(schema.node_categories) + schema.node_values
-    draw_BC = rand(len(batch) * width, rng).view(len(batch), width)  # always drawn, so that later draws stay the same
+    graph_BC = torch.arange(len(batch)).repeat_interleave(width)
+    draw_BC = draws.rand(graph_BC).view(len(batch), width)  # always drawn, so that later draws stay the same
     masked_NC = masked_N[:, None].expand(-1, width)
     if feature_p:
         masked_NC = masked_NC | (draw_BC < feature_p)[batch.graph_index]

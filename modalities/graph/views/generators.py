@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sensorium import View, ViewGenerator, check_range, host_generator, to_device
+from sensorium import RowStreams, View, ViewGenerator, check_range, host_generator, to_device
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch, Schema
 from sensorium.modalities.graph.views.augmentations import (
@@ -16,7 +16,6 @@ from sensorium.modalities.graph.views.augmentations import (
     drop_nodes,
     mask_features,
     perturb_edges,
-    rand,
     sample_counts,
     smallest,
     unchanged,
@@ -48,18 +47,19 @@ class GraphViews(ViewGenerator):
     """Views that are made on the host, where numbers of nodes and edges are known, and copied to the device at once."""
 
     @abstractmethod
-    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+    def on_host(self, batch: GraphBatch, draws: RowStreams, device: torch.device) -> list[View]:
         """Return the views of graphs on the CPU, on the CPU.
 
         Args:
             batch: the graphs.
-            rng: on the CPU.
+            draws: of each graph.
             device: where the views will be, for what is worth computing there.
         """
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
         """Return the views on the device of the batch."""
-        return [_moved(view, batch) for view in self.on_host(batch.host, host_generator(rng), batch.device)]
+        draws = RowStreams(len(batch), host_generator(rng))
+        return [_moved(view, batch) for view in self.on_host(batch.host, draws, batch.device)]
 
 
 def _moved(view: View, original: GraphBatch) -> View:
@@ -87,12 +87,12 @@ class GraphAugmentation(GraphViews):
         return self.modality.schema
 
     @abstractmethod
-    def augment(self, batch: GraphBatch, rng: torch.Generator) -> Augmented:
+    def augment(self, batch: GraphBatch, draws: RowStreams) -> Augmented:
         """Return one augmented batch, and what is kept of the graphs, on the host."""
 
-    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+    def on_host(self, batch: GraphBatch, draws: RowStreams, device: torch.device) -> list[View]:
         """Augment the graphs once for each view."""
-        augmented = [self.augment(batch, rng) for _ in range(self.views)]
+        augmented = [self.augment(batch, draws) for _ in range(self.views)]
         return [View(one.batch, info=one.info(batch)) for one in augmented]
 
 
@@ -108,9 +108,9 @@ class NodeDropping(GraphAugmentation):
         check_range("views 'node-dropping'", "[0, 1]", ratio=ratio)
         self.ratio = ratio
 
-    def augment(self, batch, rng):
+    def augment(self, batch, draws):
         """Drop nodes."""
-        return drop_nodes(batch, self.ratio, rng, self.schema.rooted)
+        return drop_nodes(batch, self.ratio, draws, self.schema.rooted)
 
 
 class EdgePerturbation(GraphAugmentation):
@@ -129,9 +129,9 @@ class EdgePerturbation(GraphAugmentation):
         check_range("views 'edge-perturbation'", "[0, 1]", drop_ratio=drop_ratio, add_ratio=add_ratio)
         self.drop_ratio, self.add_ratio = drop_ratio, add_ratio
 
-    def augment(self, batch, rng):
+    def augment(self, batch, draws):
         """Perturb edges."""
-        return perturb_edges(batch, self.schema, self.drop_ratio, self.add_ratio, rng)
+        return perturb_edges(batch, self.schema, self.drop_ratio, self.add_ratio, draws)
 
 
 class FeatureMasking(GraphAugmentation):
@@ -149,9 +149,9 @@ class FeatureMasking(GraphAugmentation):
         check_range("views 'feature-masking'", "[0, 1]", mask_ratio=mask_ratio, feature_p=feature_p)
         self.mask_ratio, self.feature_p = mask_ratio, feature_p
 
-    def augment(self, batch, rng):
+    def augment(self, batch, draws):
         """Mask node features."""
-        return mask_features(batch, self.schema, self.mask_ratio, self.feature_p, rng)
+        return mask_features(batch, self.schema, self.mask_ratio, self.feature_p, draws)
 
 
 class Grace(GraphAugmentation):
@@ -170,10 +170,10 @@ class Grace(GraphAugmentation):
         check_range("views 'grace'", "[0, 1]", drop_ratio=drop_ratio, feature_p=feature_p, mask_ratio=mask_ratio)
         self.drop_ratio, self.feature_p, self.mask_ratio = drop_ratio, feature_p, mask_ratio
 
-    def augment(self, batch, rng):
+    def augment(self, batch, draws):
         """Drop edges, then mask node features."""
-        dropped = perturb_edges(batch, self.schema, self.drop_ratio, 0.0, rng)
-        masked = mask_features(dropped.batch, self.schema, self.mask_ratio, self.feature_p, rng)
+        dropped = perturb_edges(batch, self.schema, self.drop_ratio, 0.0, draws)
+        masked = mask_features(dropped.batch, self.schema, self.mask_ratio, self.feature_p, draws)
         return replace(dropped, batch=masked.batch, masked_N=masked.masked_N)
 
 
@@ -189,9 +189,9 @@ class Subgraph(GraphAugmentation):
         check_range("views 'subgraph'", "[0, 1]", ratio=ratio)
         self.ratio = ratio
 
-    def augment(self, batch, rng):
+    def augment(self, batch, draws):
         """Sample a random-walk subgraph."""
-        return random_walk_subgraph(batch, self.ratio, STEPS, rng, self.schema.rooted)
+        return random_walk_subgraph(batch, self.ratio, STEPS, draws, self.schema.rooted)
 
 
 class EgoNet(GraphAugmentation):
@@ -206,9 +206,9 @@ class EgoNet(GraphAugmentation):
         check_range("views 'ego-net'", "[0, inf)", hops=hops)
         self.hops = hops
 
-    def augment(self, batch, rng):
+    def augment(self, batch, draws):
         """Sample a k-hop neighborhood."""
-        return ego_net(batch, self.hops, rng, self.schema.rooted)
+        return ego_net(batch, self.hops, draws, self.schema.rooted)
 
 
 class ContextGraph(GraphViews):
@@ -232,12 +232,12 @@ class ContextGraph(GraphViews):
             )
         self.modality, self.hops, self.r1, self.r2 = modality, hops, r1, r2
 
-    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+    def on_host(self, batch: GraphBatch, draws: RowStreams, device: torch.device) -> list[View]:
         """Return the neighborhoods and the context graphs."""
         rooted = self.modality.schema.rooted
         return [
             View(one.batch, info=one.info(batch) | {"anchors": one.batch.padded(anchor_N)[0]})
-            for one, anchor_N in neighborhood_and_context(batch, self.hops, self.r1, self.r2, rng, rooted)
+            for one, anchor_N in neighborhood_and_context(batch, self.hops, self.r1, self.r2, draws, rooted)
         ]
 
 
@@ -260,7 +260,7 @@ class PPRDiffusion(GraphViews):
         check_range("views 'ppr-diffusion'", "[1, inf)", top_k=top_k, steps=steps)
         self.modality, self.alpha, self.top_k, self.steps = modality, alpha, top_k, steps
 
-    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+    def on_host(self, batch: GraphBatch, draws: RowStreams, device: torch.device) -> list[View]:
         """Return the graphs themselves and diffused; the PageRank is computed on the device."""
         diffused = ppr_diffusion(batch, self.modality.schema, self.alpha, self.top_k, self.steps, device)
         return [View(one.batch, info=one.info(batch)) for one in (unchanged(batch), diffused)]
@@ -300,9 +300,9 @@ class Augment(GraphAugmentation):
             )
         self.augmentations = [known.get(kind) for kind in kinds]
 
-    def augment(self, batch, rng):
+    def augment(self, batch, draws):
         """Augment each graph by the kind that is drawn for it."""
-        kind_B = (rand(len(batch), rng) * len(self.augmentations)).long()
+        kind_B = (draws.each() * len(self.augmentations)).long()
         order, parts, whole = [], [], unchanged(batch)
         for kind, augmentation in enumerate(self.augmentations):
             chosen_B = kind_B == kind
@@ -310,7 +310,7 @@ class Augment(GraphAugmentation):
             if not len(rows):
                 continue
             part = batch.select(rows)
-            augmented = unchanged(part) if augmentation is None else augmentation.augment(part, rng)
+            augmented = unchanged(part) if augmentation is None else augmentation.augment(part, draws.select(rows))
             whole.kept_N[chosen_B[batch.graph_index]] = augmented.kept_N
             whole.masked_N[chosen_B[batch.graph_index]] = augmented.masked_N
             whole.kept_E[chosen_B[batch.edge_graph_index]] = augmented.kept_E
@@ -335,7 +335,7 @@ class AttributeMasking(GraphViews):
         check_range("views 'attribute-masking'", "[0, 1]", mask_ratio=mask_ratio)
         self.modality, self.mask_ratio = modality, mask_ratio
 
-    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+    def on_host(self, batch: GraphBatch, draws: RowStreams, device: torch.device) -> list[View]:
         """Mask node features."""
         schema: Schema = self.modality.schema
         if not schema.node_categories:
@@ -343,8 +343,8 @@ class AttributeMasking(GraphViews):
                 "The views 'attribute-masking' need categorical node features, but these nodes have only numeric ones: "
                 "choose views 'plain' with the objective graphmae or simmim."
             )
-        count_B = sample_counts(self.mask_ratio, batch.layout, rng).clamp(min=1)
-        masked_N = smallest(rand(len(batch.x), rng), batch.layout, count_B)
+        count_B = sample_counts(self.mask_ratio, batch.layout, draws).clamp(min=1)
+        masked_N = smallest(draws.rand(batch.graph_index), batch.layout, count_B)
         target_BT, _ = batch.padded(torch.where(masked_N, batch.x[:, 0], -100))
         masked_BT, valid_BT = batch.padded(masked_N)
         masked_NC = masked_N[:, None].expand(-1, len(schema.node_categories) + schema.node_values)
@@ -367,9 +367,9 @@ class FeatureShuffling(GraphViews):
     def __init__(self, modality: Any, within_graph: bool = False) -> None:
         self.within_graph = within_graph
 
-    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+    def on_host(self, batch: GraphBatch, draws: RowStreams, device: torch.device) -> list[View]:
         """Return the graphs and their corruption."""
-        draw_N = rand(len(batch.x), rng)
+        draw_N = draws.rand(batch.graph_index)
         order_N = (batch.graph_index + draw_N if self.within_graph else draw_N).argsort()
         corrupted = replace(batch, x=batch.x[order_N], values=batch.values[order_N])
         real_B = torch.ones(len(batch), dtype=torch.int64)

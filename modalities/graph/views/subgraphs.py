@@ -10,13 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sensorium import to_device
+from sensorium import RowStreams, to_device
 from sensorium.modalities.graph.batch import GraphBatch, Schema
 from sensorium.modalities.graph.layout import RowLayout
 from sensorium.modalities.graph.views.augmentations import (
     Augmented,
     induced_subgraph,
-    rand,
     sample_counts,
     smallest,
     unchanged,
@@ -33,32 +32,35 @@ def undirected_edges(batch: GraphBatch) -> Tensor:
     return torch.cat([batch.edge_index, batch.edge_index.flip(0)], dim=1)
 
 
-def sample_roots(batch: GraphBatch, rng: torch.Generator, rooted: bool) -> Tensor:
+def sample_roots(batch: GraphBatch, draws: RowStreams, rooted: bool) -> Tensor:
     """Return one node of each graph, int64 (B,): its first where graphs are rooted, else a random one."""
     if rooted:
         return batch.first_node
-    return batch.first_node + (rand(len(batch), rng) * batch.layout.sizes_B).long()
+    return batch.first_node + (draws.each() * batch.layout.sizes_B).long()
 
 
-def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch.Generator, rooted: bool) -> Augmented:
+def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, draws: RowStreams, rooted: bool) -> Augmented:
     """Keep the nodes that random walks from one node visit, until they are a fraction of the graph or `steps` are done.
 
     All walks start at the same node and follow edges in both directions, so that the subgraph is connected.
     """
-    count_B = sample_counts(ratio, batch.layout, rng).clamp(min=1)
+    count_B = sample_counts(ratio, batch.layout, draws).clamp(min=1)
     edges_2E = undirected_edges(batch)
-    edges_2E = edges_2E[:, edges_2E[0].argsort()]
+    edges_2E = edges_2E[:, edges_2E[0].argsort(stable=True)]
     degree_N = edges_2E[0].bincount(minlength=len(batch.x))
     first_N = degree_N.cumsum(0) - degree_N
     graph_W = torch.arange(len(batch)).repeat_interleave(-(-count_B // NODES_PER_WALK))
-    node_W = sample_roots(batch, rng, rooted)[graph_W]
+    node_W = sample_roots(batch, draws, rooted)[graph_W]
     visited_N = torch.full((len(batch.x),), steps + 1)
     visited_N[node_W] = 0
+    order_N = draws.rand(batch.graph_index)
     for step in range(1, steps + 1):
         found_B = torch.zeros_like(count_B).index_add(0, batch.graph_index, (visited_N <= steps).long())
-        if (found_B >= count_B).all():
+        walks_W = (found_B < count_B)[graph_W]  # whether and how long a graph is walked depends on no other graph
+        if not walks_W.any():
             break
-        choice_W = (rand(len(node_W), rng) * degree_N[node_W]).long()
+        graph_W, node_W = graph_W[walks_W], node_W[walks_W]
+        choice_W = (draws.rand(graph_W) * degree_N[node_W]).long()
         next_W = (
             edges_2E[1][(first_N[node_W] + choice_W).clamp(max=max(edges_2E.shape[1] - 1, 0))]
             if edges_2E.numel()
@@ -67,7 +69,7 @@ def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch
         node_W = torch.where(degree_N[node_W] > 0, next_W, node_W)
         visited_N[node_W] = visited_N[node_W].clamp(max=step)
     # The last step may visit too many nodes; the path to each goes through earlier ones, so any choice is connected.
-    key_N = (visited_N + rand(len(visited_N), rng)) / (steps + 2)
+    key_N = (visited_N + order_N) / (steps + 2)
     return induced_subgraph(batch, smallest(key_N, batch.layout, count_B) & (visited_N <= steps))
 
 
@@ -85,13 +87,13 @@ def hop_distances(batch: GraphBatch, roots_B: Tensor, most: int) -> Tensor:
     return distance_N
 
 
-def ego_net(batch: GraphBatch, hops: int, rng: torch.Generator, rooted: bool) -> Augmented:
+def ego_net(batch: GraphBatch, hops: int, draws: RowStreams, rooted: bool) -> Augmented:
     """Keep the `hops`-hop neighborhood of one node of each graph."""
-    return induced_subgraph(batch, hop_distances(batch, sample_roots(batch, rng, rooted), hops) <= hops)
+    return induced_subgraph(batch, hop_distances(batch, sample_roots(batch, draws, rooted), hops) <= hops)
 
 
 def neighborhood_and_context(
-    batch: GraphBatch, hops: int, r1: int, r2: int, rng: torch.Generator, rooted: bool
+    batch: GraphBatch, hops: int, r1: int, r2: int, draws: RowStreams, rooted: bool
 ) -> list[tuple[Augmented, Tensor]]:
     """Return the `hops`-hop neighborhood of one node and its context graph, each with the mask of its anchors.
 
@@ -99,7 +101,7 @@ def neighborhood_and_context(
     those of the context graph are the nodes that both share. In a graph that does not reach to `r1` the context starts
     at the most distant nodes.
     """
-    roots_B = sample_roots(batch, rng, rooted)
+    roots_B = sample_roots(batch, draws, rooted)
     distance_N = hop_distances(batch, roots_B, r2)
     reached_N = distance_N <= r2
     furthest_B = torch.zeros_like(roots_B).scatter_reduce(0, batch.graph_index, distance_N.where(reached_N, 0), "amax")

@@ -32,10 +32,10 @@ def draw_boxes(
     Returns:
         int64 (n, 4) on the CPU.
     """
-    area = height * width * uniform(n * TRIES, *scale, rng)
-    aspect = uniform(n * TRIES, math.log(ratio[0]), math.log(ratio[1]), rng).exp()
-    w = (area * aspect).sqrt().round().view(n, TRIES)
-    h = (area / aspect).sqrt().round().view(n, TRIES)
+    area = height * width * uniform((n, TRIES), *scale, rng)
+    aspect = uniform((n, TRIES), math.log(ratio[0]), math.log(ratio[1]), rng).exp()
+    w = (area * aspect).sqrt().round()
+    h = (area / aspect).sqrt().round()
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = fits.int().argmax(dim=1, keepdim=True)
     h, w = h.gather(1, first)[:, 0], w.gather(1, first)[:, 0]

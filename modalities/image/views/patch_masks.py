@@ -42,12 +42,12 @@ def block_mask(
         bool (n, rows * columns).
     """
     blocks = 16
-    area = rows * columns * uniform(n * blocks, *scale, rng)
-    aspect = 3 ** uniform(n * blocks, -1, 1, rng)
+    area = rows * columns * uniform((n, blocks), *scale, rng).flatten()
+    aspect = 3 ** uniform((n, blocks), -1, 1, rng).flatten()
     h = (area / aspect).sqrt().round().clamp(1, rows)
     w = (area * aspect).sqrt().round().clamp(1, columns)
-    top = (uniform(n * blocks, 0, 1, rng) * (rows - h + 1)).floor()[:, None]
-    left = (uniform(n * blocks, 0, 1, rng) * (columns - w + 1)).floor()[:, None]
+    top = (uniform((n, blocks), 0, 1, rng).flatten() * (rows - h + 1)).floor()[:, None]
+    left = (uniform((n, blocks), 0, 1, rng).flatten() * (columns - w + 1)).floor()[:, None]
     y, x = torch.arange(rows), torch.arange(columns)
     inside_y = (y >= top) & (y < top + h[:, None])
     inside_x = (x >= left) & (x < left + w[:, None])

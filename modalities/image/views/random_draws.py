@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 
-def uniform(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:
-    """Return n numbers uniform in [low, high), float64 on the CPU."""
-    return torch.rand(n, generator=rng, dtype=torch.float64) * (high - low) + low
+def uniform(size: int | tuple[int, ...], low: float, high: float, rng: torch.Generator) -> Tensor:
+    """Return numbers uniform in [low, high), float64 of some size, rows along the first axis, on the CPU."""
+    return torch.rand(size, generator=rng, dtype=torch.float64) * (high - low) + low
 
 
 def bernoulli(n: int, p: float, rng: torch.Generator) -> Tensor:
