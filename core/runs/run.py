@@ -11,7 +11,7 @@ views.png              the views of the first batch
 unreadable.csv         unreadable values: record, modality, part, kind of fault, where, reason
 nonfinite/             steps.jsonl: skipped steps (non-finite loss or gradient); the checkpoint before the last
 modalities/NAME.json   the state of each modality, fitted on the train part
-checkpoints/           step-NNNNNNNNN.ckpt, the latest and the best; best.json
+checkpoints/           step-NNNNNNNNN.ckpt, files or folders, the latest and the best; best.json
 model/                 the exported model: model.safetensors and config.json; of a run with adapters, which are merged
                        there, adapters.safetensors; after fine-tuning its head.* too
 evaluations/           tables, predictions, classes and groups, pictures
