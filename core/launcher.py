@@ -22,7 +22,7 @@ class Launcher:
         rank: of this process; under "none" 0 for the first of all, and any other number for the others.
         processes: of all nodes; 1 under "none", whose recipe says how many.
         local_processes: of this node.
-        nodes: their number.
+        nodes: how many nodes there are.
     """
 
     name: str
@@ -35,6 +35,22 @@ class Launcher:
     def starts_all(self) -> bool:
         """Whether it starts every process; else the first one of a node starts the others."""
         return self.name != "none"
+
+    def unused(self, devices: int | str, nodes: int) -> str | None:
+        """Return a sentence about `train.devices` and `train.nodes` of a recipe that the launcher stands for.
+
+        Args:
+            devices: of the recipe; 1 is its default.
+            nodes: likewise.
+        """
+        sizes = {"train.devices": (devices, self.local_processes), "train.nodes": (nodes, self.nodes)}
+        differ = [f"{key}={asked}" for key, (asked, given) in sizes.items() if asked not in (1, "auto", given)]
+        if not self.starts_all or not differ:
+            return None
+        return (
+            f"{self.name} has started {self.local_processes} processes on each of {self.nodes} nodes: "
+            f"{' and '.join(differ)} of the recipe {'are' if len(differ) > 1 else 'is'} not used"
+        )
 
     def check(self) -> None:
         """Raise an error for processes that are spread unevenly over nodes.

@@ -9,6 +9,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from sensorium.devices import precision_of
+from sensorium.launcher import find_launcher
 from sensorium.models.plan import Plan
 from sensorium.recipe.parts import Part
 from sensorium.recipe.schema import Tower
@@ -46,6 +47,8 @@ def announce(
         if part.module is not None and path.endswith(".encoder"):
             name = path.split(".")[1]
             _line("note", f"a copy of the encoder of '{name}' is trained, and is model.encoder('{name}')")
+    if (unused := find_launcher().unused(train.devices, train.nodes)) is not None:
+        _line("note", unused)
     _line("device", f"{fabric.device.type}, {processes}, {precision_of(train.precision, fabric.device.type)}")
     _line("run folder", f"{run.folder}{', resumed' if resume else ''}")
 

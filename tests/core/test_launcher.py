@@ -4,6 +4,8 @@ import pytest
 
 from sensorium.errors import RecipeError
 from sensorium.launcher import Launcher, find_launcher
+from sensorium.recipe.schema import Train
+from sensorium.training.fabric import build_fabric
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "x",
@@ -60,3 +62,46 @@ def test_processes_that_are_spread_unevenly_are_refused():
     with pytest.raises(RecipeError, match=r"srun started 3 processes on 2 nodes, 2 of them on this one: .*-per-node"):
         Launcher("srun", 0, 3, 2, 2).check()
     Launcher("srun", 0, 4, 2, 2).check()
+
+
+def test_what_a_recipe_says_of_processes_is_said_to_be_unused_where_it_differs():
+    started = Launcher("torchrun", 0, 4, 2, 2)
+    assert started.unused(1, 1) is None
+    assert started.unused(2, 2) is None
+    assert started.unused("auto", 1) is None
+    assert Launcher("none").unused(8, 4) is None
+    said = (
+        "torchrun has started 2 processes on each of 2 nodes: train.devices=8 and train.nodes=4 of the recipe are not"
+    )
+    assert started.unused(8, 4) == f"{said} used"
+    assert "train.devices=8 of the recipe is not used" in started.unused(8, 2)
+
+
+def test_several_nodes_without_an_address_are_refused(monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    asked = Train(epochs=1, nodes=2, accelerator="cpu")
+    with pytest.raises(RecipeError, match=r"nothing says where the other nodes are: .* set MASTER_ADDR, MASTER_PORT"):
+        build_fabric(asked)
+    for name, value in {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert build_fabric(asked).strategy.num_nodes == 2
+    assert find_launcher().rank != 0, "the second node writes no run folder"
+
+
+def test_an_allocation_without_srun_is_a_machine_like_any_other(monkeypatch):
+    """Fabric by itself would wait for the other tasks of the allocation."""
+    for name, value in (ALLOCATION | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}).items():
+        monkeypatch.setenv(name, value)
+    assert build_fabric(Train(epochs=1, accelerator="cpu", devices=2)).strategy.num_processes == 2
+
+
+def test_the_tasks_of_srun_are_the_processes(monkeypatch):
+    for name, value in (STEP | {"SLURM_NODEID": "1", "SLURM_NODELIST": "n[1-2]"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    strategy = build_fabric(Train(epochs=1, accelerator="cpu")).strategy
+    assert (strategy.num_nodes, strategy.num_processes) == (2, 4)
+    assert strategy.cluster_environment.global_rank() == 5
+    assert strategy.cluster_environment.main_address == "n1"
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)

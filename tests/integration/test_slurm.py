@@ -35,7 +35,7 @@ def recipe(tmp_path_factory):
 
 
 def call(environment, *words, **more):
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, **more)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, **more)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -50,7 +50,7 @@ def submit(environment, recipe, run, *words):
     return sent.split("Submitted batch job ")[1].split(".")[0]
 
 
-def wait_for(true, said, seconds=400):
+def wait_for(true, said, seconds=600):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, said()
