@@ -79,13 +79,12 @@ class Members:
         codes = [self.extensions.index(name) for name in extensions]
         return np.logical_or.reduceat(np.isin(self._base_M, codes), self._first_N[:-1])
 
-    def spans(self, record: int, extension: str) -> list[Span]:
-        """Return where the members of a record with an extension are, several in the order of their numbers."""
+    def spans(self, record: int, extension: str) -> list[tuple[int, Span]]:
+        """Return the members of a record with an extension: their numbers, -1 for none, and where they are."""
         at = np.arange(self._first_N[record], self._first_N[record + 1])
         at = at[self._base_M[at] == self.extensions.index(extension)]
-        at = at[np.argsort(self._number_M[at], kind="stable")]
         tar = self.tar_of(record)
-        return [Span(tar, int(self._offset_M[m]), int(self._size_M[m])) for m in at]
+        return [(int(self._number_M[m]), Span(tar, int(self._offset_M[m]), int(self._size_M[m]))) for m in at]
 
     def columns(self, names: Sequence[str], title: str) -> tuple[pa.Table, list[str]]:
         """Return what short members say of all records, and a sentence if some cannot be read.

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -140,27 +141,31 @@ class WebDatasetSource(OpenedAgain):
         rows = (asked % len(self)).tolist()
         fields = self._extensions.items()
         wanted = {(row, field): self._chosen(row, names) for row in set(rows) for field, names in fields}
-        spans = sorted({span for _, found in wanted.values() for span in found if self._is_whole(span)})
+        spans = sorted({span for found in wanted.values() for _, span in found if self._is_whole(span)})
         data = dict(zip(spans, self._spans.get().read(spans), strict=True))
         return [self._record(row, wanted, data) for row in rows]
 
-    def _chosen(self, row: int, names: Sequence[str]) -> tuple[str, list[Span]]:
-        """Return the first of some extensions, or entries, that a record has members for, and where these are."""
-        for name in names:
-            if spans := self._members.spans(row, extension_of(name)):
-                return name, spans
-        return names[0], []
+    def _chosen(self, row: int, names: Sequence[str]) -> list[tuple[str, Span]]:
+        """Return the members of a record for a field: of the first extension, or entry, that it has; or all numbered.
+
+        Returns:
+            The name and the place of each, in the order of their numbers.
+        """
+        found = [
+            (number, name, span) for name in names for number, span in self._members.spans(row, extension_of(name))
+        ]
+        numbered = sorted((one for one in found if one[0] >= 0), key=itemgetter(0))
+        return [(name, span) for _, name, span in (found[:1] if found and found[0][0] < 0 else numbered)]
 
     def _is_whole(self, span: Span) -> bool:
         return span.start + span.size <= self._sizes[span.file]
 
     def _record(
-        self, row: int, wanted: dict[tuple[int, str], tuple[str, list[Span]]], data: dict[Span, bytes]
+        self, row: int, wanted: dict[tuple[int, str], list[tuple[str, Span]]], data: dict[Span, bytes]
     ) -> Record:
         key, values = self.key(row), {}
         for field in self._extensions:
-            name, spans = wanted[row, field]
-            found = [self._value(row, name, span, data) for span in spans]
+            found = [self._value(row, name, span, data) for name, span in wanted[row, field]]
             value = one_or_several([one for several in found for one in values_of(several)])
             if value is not None:
                 values[field] = value

@@ -59,6 +59,13 @@ def test_numbered_members_are_several_values_in_their_order(tmp_path):
     assert source[1].values["txt"] == "one"
 
 
+def test_numbered_members_of_several_extensions_are_several_values(tmp_path):
+    path = write(tmp_path / "t.tar", {"a.1.x.png": b"p", "a.0.x.jpg": b"j", "b.x.png": b"q"})
+    first, second = WebDatasetSource(path, columns={"image": "x.jpg;x.png"})
+    assert first.values["image"] == Several([b"j", b"p"])
+    assert second.values["image"] == b"q"
+
+
 def test_fields_take_the_first_extension_that_a_record_has_or_an_entry(tmp_path):
     said = json.dumps({"caption": {"en": "a cat"}, "tags": ["u", "v"]}).encode()
     path = write(tmp_path / "t.tar", {"a.png": b"p", "a.jpg": b"j", "b.png": b"p", "b.json": said})
