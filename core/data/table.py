@@ -22,6 +22,9 @@ from sensorium.data.splits import first_duplicate, part_name
 from sensorium.errors import BadSample, DataError, Location, not_found
 from sensorium.types import Record, Unreadable
 
+LARGE = 2**30
+"""Bytes of Parquet files beyond which a table says that another source reads them better."""
+
 
 class TableSource(Source):
     """One record for each row of a CSV, TSV, JSON-lines or Parquet file, or of several; or one for each `key`.
@@ -112,7 +115,7 @@ class TableSource(Source):
         parts_N = parts if split is None else _splits(table, split)
         groups_N = [None] * len(table) if group is None else _texts(table, group, "group")
         labels_N = {name: _label(table, column, name, classes or {}) for name, column in label_columns.items()}
-        self._notes = _label_notes(table, label_columns)
+        self._notes = _label_notes(table, label_columns) + _size_notes(table.title, [file for _, file in files])
         if key is None:
             self._rows = None
             self._ids = _ids(table, id, parts, self._unreadable_rows)
@@ -137,7 +140,7 @@ class TableSource(Source):
         return len(self._ids)
 
     def notes(self) -> list[str]:
-        """Return which labels could not be read."""
+        """Return which labels could not be read, and what is read better by another source."""
         return list(self._notes)
 
     def key(self, index: int) -> Record:
@@ -338,6 +341,17 @@ def _label(table: Table, column: str, name: str, classes: dict[str, list[str]]) 
 
 def _is_infinite(cell: Any) -> bool:
     return isinstance(cell, float) and math.isinf(cell)
+
+
+def _size_notes(title: str, files: Sequence[Path]) -> list[str]:
+    """Return a sentence about Parquet files that are better left where they are."""
+    size = sum(file.stat().st_size for file in files if file.suffix in (".parquet", ".pq"))
+    if size < LARGE:
+        return []
+    return [
+        f"{title}: {size / 2**30:.1f} GB, which the source 'table' reads into memory; data.source.name=parquet takes "
+        "the same columns and reads a row group at a time"
+    ]
 
 
 def _label_notes(table: Table, columns: dict[str, str]) -> list[str]:

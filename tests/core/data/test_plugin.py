@@ -8,7 +8,9 @@ HEAVY = ("torch", "numpy", "pyarrow", "PIL")
 
 def test_the_sources_are_registered_and_load():
     registry = load_extensions(found=[]).registry
-    for name, target in {"folder": "FolderSource", "table": "TableSource", "arrays": "ArraysSource"}.items():
+    sources = {"folder": "FolderSource", "table": "TableSource", "arrays": "ArraysSource"}
+    stores = {"parquet": "ParquetSource", "hf": "HFSource", "lance": "LanceSource", "webdataset": "WebDatasetSource"}
+    for name, target in (sources | stores).items():
         assert registry.find("sources", name).load().__name__ == target
 
 

@@ -195,3 +195,11 @@ def test_large_integers_in_a_list_of_columns_are_numbers(tmp_path):
     pq.write_table(pa.table({"a": [2**60 + 1, 1], "b": [3, 4]}), path)
     source = TableSource(str(path), columns={"x": ["a", "b"]})
     assert source[0].values["x"].tolist() == [2.0**60, 3.0]
+
+
+def test_large_parquet_files_are_better_read_by_another_source(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"x": ["a"]}), tmp_path / "a.parquet")
+    assert TableSource(str(tmp_path / "a.parquet")).notes() == []
+    monkeypatch.setattr("sensorium.data.table.LARGE", 10)
+    (note,) = TableSource(str(tmp_path / "a.parquet")).notes()
+    assert "data.source.name=parquet" in note
