@@ -103,6 +103,8 @@ _HOME = {
     "GradientCache": "sensorium.training.gradient_cache",
     # what a user calls
     "check": "sensorium.api.checking",
+    "pack": "sensorium.api.packing",
+    "verify_pack": "sensorium.api.packing",
     "fit": "sensorium.api.training",
     "load": "sensorium.api.models",
     "evaluate": "sensorium.api.measuring",
@@ -151,6 +153,7 @@ if TYPE_CHECKING:
         load_encoder as load_encoder,
         load_predictor as load_predictor,
     )
+    from sensorium.api.packing import pack as pack, verify_pack as verify_pack
     from sensorium.api.parts import (
         build as build,
         register as register,

@@ -49,6 +49,7 @@ FLOORS = [
         "embeddings",
         "doctor",
         "checking",
+        "packing",
     },
     {"api", "views", "matrix", "cli", "__main__"},
 ]

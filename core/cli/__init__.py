@@ -12,6 +12,7 @@ def sensorium_register_commands(register):
     register("train", "sensorium.cli.train:train", summary="Train a model as a recipe says.")
     register("submit", "sensorium.cli.submit:submit", summary="Train on a SLURM cluster, over any number of starts.")
     register("check", "sensorium.cli.check:check", summary="Read every record without training, and report on them.")
+    register("pack", "sensorium.cli.pack:pack", summary="Write the records of any source to shards that are read fast.")
     register("doctor", "sensorium.cli.doctor:doctor", summary="Inspect this machine, and the speed of a recipe on it.")
     register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Evaluate a run on labeled or paired records.")
     register("crossfit", "sensorium.cli.crossfit:crossfit", summary="Train and evaluate once for each group left out.")

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sensorium.cli.json_output import print_json
-
-log = logging.getLogger("sensorium")
-SECONDS = 10.0
-"""Between lines of progress where there is no terminal."""
+from sensorium.cli.reading import reading
 
 
 def check(
@@ -53,7 +45,7 @@ def check_data(target: str, overrides: Sequence[str], out: Path | None = None, a
 
     if launching_rank() != 0:  # the first checks for all
         return
-    with _progress() as progress:
+    with reading() as progress:
         report = examine(target, overrides, progress=progress)
     if as_json:
         print_json(report.public())
@@ -64,24 +56,3 @@ def check_data(target: str, overrides: Sequence[str], out: Path | None = None, a
     elif out is not None:
         write_json(out, report.public())
     report.require_few_unreadable()
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """Show a bar on a terminal, a line of the log every few seconds elsewhere."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (BarColumn(), TextColumn("{task.completed:,}/{task.total:,} records"), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=1, completed=0)
-            yield lambda done, count: bar.update(task, completed=done, total=count)
-        return
-    last = time.monotonic()
-
-    def tell(done: int, count: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS:
-            last = time.monotonic()
-            log.info("%s of %s records are read", f"{done:,}", f"{count:,}")
-
-    yield tell

@@ -35,3 +35,14 @@ class Index(StrEnum):
     exact = "exact"
     ivf = "ivf"
     hnsw = "hnsw"
+
+    torch = "torch"
+    faiss = "faiss"
+
+
+class Form(StrEnum):
+    """What packed records are written as."""
+
+    lance = "lance"
+    webdataset = "webdataset"
+    parquet = "parquet"

@@ -42,6 +42,22 @@ class Modality(ABC):
     def collate(self, examples: Sequence[Any]) -> Batch:
         """Join decoded examples into one canonical batch on the CPU."""
 
+    def encode(self, example: Any) -> Any:
+        """Return a raw value that `decode` turns into this example, and that is quick to decode: see `sensorium pack`.
+
+        Text, bytes, numbers, an array, or a mapping or list of these. Where it may be stored smaller with a loss, the
+        method has a keyword `quality`, None or 1 to 100. By default, a modality has no such value.
+
+        Args:
+            example: what `decode` returned.
+        """
+        raise NotImplementedError(f"{type(self).__name__} writes no examples.")
+
+    @classmethod
+    def has_encoding(cls) -> bool:
+        """Return whether the modality writes examples."""
+        return cls.encode is not Modality.encode
+
     def batch_of(self, x: Tensor) -> Batch | None:
         """Return the canonical batch that a tensor of B decoded examples is, on its device.
 

@@ -14,6 +14,7 @@ import torch
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.described import Described, collate, descriptors_of
 from sensorium.data.mined_negatives import MinedNegatives
+from sensorium.data.packed_values import is_packed, unpacked
 from sensorium.data.patience import Patience, begin_reading
 from sensorium.data.requests import defect, request
 from sensorium.data.several import drawn, values_of
@@ -278,11 +279,15 @@ class RecordDecoder(torch.utils.data.Dataset):
 def readable(raw: Any, modality: Modality, source: Source) -> Any:
     """Return what a modality decodes of a raw value; the name of a file starts from the source's root.
 
+    What `sensorium pack` stored as bytes, such as an array, is what it was.
+
     Raises:
         BadSample: when the source could not read it.
     """
     if isinstance(raw, Unreadable):
         raise BadSample(raw.reason, raw.kind, raw.where)
+    if is_packed(raw):
+        return unpacked(raw)
     return os.path.join(source.root, raw) if modality.reads_files and isinstance(raw, str) else raw
 
 

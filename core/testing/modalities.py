@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from sensorium import seeding
 from sensorium.contracts import Modality
 from sensorium.data.content import digest
+from sensorium.data.packed_values import Unstorable, packed, unpacked
 from sensorium.errors import BadSample
 from sensorium.testing.another_process import in_another_process
 from sensorium.testing.checked_part import CheckedPart, expect
@@ -157,6 +158,23 @@ def has_valid_descriptors(checked: CheckedPart) -> None:
     expect(bool(np.isfinite(rows).any()), "no descriptor of any sample is defined")
 
 
+def encodes_its_examples(checked: CheckedPart) -> None:
+    """An example that it writes decodes to the same example, and can be stored without code."""
+    if not checked.modality.has_encoding():
+        raise SkipTest("it writes no examples")
+    for raw, example in zip(checked.raws, checked.examples(), strict=True):
+        kept = copy.deepcopy(example)
+        value = checked.modality.encode(example)
+        expect(same(example, kept), "encode changes its example: work on a copy, for it may be cached")
+        if not isinstance(value, str | bytes):
+            try:
+                value = unpacked(packed(value))
+            except Unstorable as error:
+                expect(False, f"encode returns what no file holds: {error}")
+        again = checked.modality.decode(value)
+        expect(same(again, example), f"what encode wrote of {raw!r:.60} decodes to another example")
+
+
 def leaves_values_as_they_are(checked: CheckedPart) -> None:
     """`fit`, `decode`, `describe` and `collate` change neither raw values nor examples."""
     raws, modality = copy.deepcopy(list(checked.raws)), checked.new_modality()
@@ -248,6 +266,7 @@ CHECKS = (
     previews_its_examples,
     has_valid_baseline_features,
     has_valid_descriptors,
+    encodes_its_examples,
     leaves_values_as_they_are,
     collates_each_example_to_its_row,
     fits_deterministically,

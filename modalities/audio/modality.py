@@ -115,6 +115,13 @@ class AudioModality(Modality):
         samples_CS = self._convert(segment.samples_CS, segment.rate)
         return AudioClip(samples_CS, raw) if self.piece == "random" and segment.rest else samples_CS
 
+    def encode(self, example: np.ndarray | AudioClip) -> np.ndarray:
+        """Return samples as they are; those of the whole clip where a random piece is taken of it."""
+        if not isinstance(example, AudioClip):
+            return example
+        whole = read_segment(example.raw, self.sample_rate, None, POSITIONS[self.piece], self.keeps_damaged)
+        return self._convert(whole.samples_CS, whole.rate)
+
     def _segment(self, raw: Any, position: Position) -> Segment:
         return read_segment(raw, self.sample_rate, self.seconds, position, self.keeps_damaged)
 

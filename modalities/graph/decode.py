@@ -15,14 +15,15 @@ from torch import Tensor
 from sensorium import BadSample
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.columns import is_whole
-from sensorium.modalities.graph.files import read_file
+from sensorium.modalities.graph.files import read_bytes, read_file
 
 
 def as_graph(raw: Any) -> Graph:
     """Return a raw value as a graph with its raw features: int64 categorical and float64 numeric.
 
     Args:
-        raw: a `Graph`, PyTorch Geometric's `Data`, a mapping with its keys, or the path of a file that has such.
+        raw: a `Graph`, PyTorch Geometric's `Data`, a mapping with its keys, or the path or the bytes of a file that
+            has such.
 
     Raises:
         BadSample: when it is not a graph, has no node, an edge to a missing node, or non-finite features.
@@ -100,6 +101,8 @@ def _named(raw: Any) -> Mapping[str, Any]:
         return {f.name: getattr(raw, f.name) for f in dataclasses.fields(raw)}
     if isinstance(raw, str | os.PathLike):
         raw = read_file(Path(raw))
+    if isinstance(raw, bytes):
+        raw = read_bytes(raw)
     found = raw if isinstance(raw, Mapping) else raw.to_dict() if hasattr(raw, "to_dict") else None
     if found is None:
         raise BadSample(f"a graph is a Graph, Data or mapping with edge_index, not {type(raw).__name__}", "unsupported")

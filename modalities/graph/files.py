@@ -6,6 +6,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,27 @@ def read_file(path: Path) -> Mapping[str, Any]:
     return found
 
 
+def read_bytes(data: bytes) -> Mapping[str, Any]:
+    """Return what the bytes of such a file have; no bytes can run code.
+
+    Raises:
+        BadSample: as `read_file`.
+    """
+    try:
+        if not data.startswith(ZIP):
+            found = json.loads(data)
+        elif b"data.pkl" in data[:256]:
+            found = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+        else:
+            with np.load(BytesIO(data), allow_pickle=False) as archive:
+                found = dict(archive)
+    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise BadSample("the bytes are no file of a graph: JSON, .npz or .pt with arrays by their names") from error
+    if not isinstance(found, Mapping):
+        raise BadSample(f"the bytes have a {type(found).__name__}, not arrays by their names", "unsupported")
+    return found
+
+
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -55,5 +77,7 @@ def _pt(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+ZIP = b"PK"
+"""How .npz and .pt begin."""
 READERS: dict[str, Callable[[Path], Any]] = {".json": _json, ".npz": _npz, ".pt": _pt}
 """File extension -> what reads it."""

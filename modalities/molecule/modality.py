@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from rdkit import Chem
 from sensorium import BadSample, Modality, View
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
+from sensorium.modalities.graph.decode import as_graph
 from sensorium.modalities.graph.traced import TracedView, drawn_views
 from sensorium.modalities.molecule.descriptors import DESCRIPTORS, descriptors
 from sensorium.modalities.molecule.draw import draw, draw_view
@@ -24,10 +25,11 @@ from sensorium.modalities.molecule.parse import Fragments, SeveralFragments, par
 class MoleculeModality(Modality):
     """Molecular graphs of heavy atoms and bonds, without conformers.
 
-    A raw value is a SMILES, a mol block or an RDKit molecule. Atom features are element, degree, formal charge, number
-    of hydrogens, hybridization, aromaticity, ring membership, chirality (R or S), radical electrons and isotope; bond
-    features are type, stereo (E or Z), conjugation and ring membership. All are categorical:
-    `sensorium.modalities.molecule.features` has the tables. Salts, metals, isotopes and radicals are supported.
+    A raw value is a SMILES, a mol block or an RDKit molecule, or what `encode` made of a graph. Atom features are
+    element, degree, formal charge, number of hydrogens, hybridization, aromaticity, ring membership, chirality (R or
+    S), radical electrons and isotope; bond features are type, stereo (E or Z), conjugation and ring membership. All are
+    categorical: `sensorium.modalities.molecule.features` has the tables. Salts, metals, isotopes and radicals are
+    supported.
 
     Args:
         invalid: how to treat a value that RDKit rejects: "skip" skips it, counted and listed in the run's
@@ -63,6 +65,8 @@ class MoleculeModality(Modality):
             BadSample: with the reason, when the value is not a valid molecule, or has several fragments.
             DataError: instead, where the option `invalid` or `fragments` is "error".
         """
+        if isinstance(raw, Mapping):
+            return as_graph(raw)
         features = featurize(self._mol(raw), self.motifs)
         directed_E2 = np.stack([features.ends, features.ends[:, ::-1]], axis=1).reshape(-1, 2)
         return Graph(
@@ -70,6 +74,13 @@ class MoleculeModality(Modality):
             torch.from_numpy(features.atoms),
             edge_attr=torch.from_numpy(features.bonds.repeat(2, axis=0)),
         )
+
+    def encode(self, example: Graph) -> dict[str, np.ndarray]:
+        """Return the arrays of a molecular graph, as few bytes as they need."""
+        assert example.x is not None
+        assert example.edge_attr is not None
+        arrays = {"edge_index": example.edge_index, "x": example.x, "edge_attr": example.edge_attr}
+        return {name: _smallest(array.numpy()) for name, array in arrays.items()}
 
     def _mol(self, raw: Any) -> Chem.Mol:
         try:
@@ -136,6 +147,11 @@ class MoleculeModality(Modality):
     def baseline_features(self, batch: GraphBatch) -> np.ndarray:
         """Return ECFP4 or descriptors of whole molecules; neither depends on stereochemistry."""
         return fingerprint_features([_molecule(graph) for graph in batch.graphs()], self.kind)
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+    """Return integers, none negative, in the smallest type that holds them."""
+    return array.astype(np.min_scalar_type(int(array.max(initial=0))))
 
 
 def _molecule(graph: Graph) -> Chem.Mol:

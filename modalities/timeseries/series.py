@@ -41,5 +41,9 @@ class Series(np.ndarray):
         if hasattr(other, "axes"):
             self.axes = other.axes
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values and the names of channels, as the modality takes them from a mapping."""
+        return {"values": np.asarray(self), "channels": list(self.axes.channels)}
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Series.of, (np.asarray(self), self.axes)
