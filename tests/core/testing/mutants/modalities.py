@@ -160,3 +160,15 @@ class DescriptorsOfOneName(Sequences):
 class DescribesByHash(Sequences):
     def descriptors(self, example):
         return np.array([len(example), hash(str(example.tolist())) % 1000], np.float32)
+
+
+@caught_by("encodes its examples")
+class EncodesAnother(Sequences):
+    def encode(self, example):
+        return example.tolist()[::-1]
+
+
+@caught_by("encodes its examples")
+class EncodesWhatOnlyCodeReads(Sequences):
+    def encode(self, example):
+        return set(example.tolist())
