@@ -164,9 +164,11 @@ class RecordPacker(torch.utils.data.Dataset[PackedRecords]):
     def _cell(self, name: str, raw: Any) -> Cell:
         modality = self._decoder.modalities[name]
         value = readable(raw, modality, self._decoder.source)
-        if modality.reads_files and isinstance(raw, str | os.PathLike):
-            return File(Path(value).read_bytes(), str(raw))
-        return cell_of(value)
+        is_path = modality.reads_files and isinstance(raw, str | os.PathLike)
+        cell = File(Path(value).read_bytes(), str(raw)) if is_path else cell_of(value)
+        if isinstance(cell, File) and not cell.bytes:
+            raise BadSample("the file is empty", "empty")
+        return cell
 
     def _encoded(self, name: str, raw: Any) -> Cell:
         modality = self._decoder.modalities[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Shard:
         bytes: its size.
         before: bytes of the raw values of its records.
         files: file -> SHA-256.
+        extensions: field -> the extensions of its members in this shard and those before, where it has such.
     """
 
     stop: int
@@ -33,6 +34,7 @@ class Shard:
     bytes: int
     before: int
     files: Mapping[str, str]
+    extensions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

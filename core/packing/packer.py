@@ -185,8 +185,9 @@ class Packer:
             at = np.array(positions, np.int64)
             files = shards.write(len(manifest.shards), layout.table(at, self.keys, rows), at) if rows else []
             sizes = sum((self.folder / file).stat().st_size for file in files)
+            extensions = {field: list(endings) for field, endings in shards.extensions.items()}
             checksums = {file: checksum(self.folder / file) for file in files}
-            return manifest.with_shard(Shard(done, len(rows), sizes, before, checksums))
+            return manifest.with_shard(Shard(done, len(rows), sizes, before, checksums, extensions))
 
         with closing(self._read(done, manifest.count)) as read:
             for found in read:
@@ -224,7 +225,8 @@ class Packer:
         self.bad.end_of_pass()
 
     def _shards(self, manifest: Manifest) -> Shards:
-        return FORMS[self.form](self.folder, manifest.layout)
+        extensions = manifest.shards[-1].extensions if manifest.shards else {}
+        return FORMS[self.form](self.folder, manifest.layout, extensions)
 
 
 def _size(cells: Mapping[str, list[Cell]]) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,13 +30,15 @@ class Shards(ABC):
     Args:
         folder: of the shards.
         layout: of the records.
+        extensions: field -> the extensions of its members so far, where shards have such.
     """
 
     source: ClassVar[str]
     """The source that reads them."""
 
-    def __init__(self, folder: Path, layout: Layout) -> None:
+    def __init__(self, folder: Path, layout: Layout, extensions: Mapping[str, Sequence[str]]) -> None:
         self.folder, self.layout = folder, layout
+        self.extensions = {field: dict.fromkeys(endings) for field, endings in extensions.items()}
 
     @abstractmethod
     def write(self, number: int, rows: pa.Table, positions: np.ndarray) -> list[str]:
@@ -93,7 +96,10 @@ class TarShards(Shards):
         def write(path: Path) -> None:
             with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for position, row in zip(positions.tolist(), _rows(rows), strict=True):
-                    for ending, content in members_of(self.layout, row):
+                    for field, ending, content in members_of(self.layout, row):
+                        if field is not None:
+                            extension = re.sub(r"^\d+\.", "", ending)
+                            self.extensions.setdefault(field, {})[extension] = None
                         member = tarfile.TarInfo(f"{position:012d}.{ending}")
                         member.size = len(content)
                         tar.addfile(member, io.BytesIO(content))
@@ -101,8 +107,11 @@ class TarShards(Shards):
         return self._write_file(number, write)
 
     def options(self) -> dict[str, Any]:
-        """Return the options of the source that reads them: members name their fields."""
-        return {"path": str(self.folder)}
+        """Return the options of the source that reads them: keys are entries of a record's JSON."""
+        columns = {field: ";".join(endings) for field, endings in self.extensions.items()}
+        said = {name: f"json.{used}" for name, used in self.layout.options().items() if isinstance(used, str)}
+        labels = {"labels": {label: f"json.{column}" for label, column in self.layout.labels.items()}}
+        return {"path": str(self.folder), "columns": columns} | said | (labels if self.layout.labels else {})
 
 
 class LanceShards(Shards):

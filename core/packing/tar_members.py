@@ -26,25 +26,23 @@ SIGNATURES = (
 """First bytes of files whose name is not known, and the extension that they get."""
 
 
-def members_of(layout: Layout, row: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Iterate over the ends of names and the contents of a record's members: what is said of it, then its values."""
-    said: dict[str, Any] = {"id": row[layout.id]}
-    said |= {label: _plain(row[column]) for label, column in layout.labels.items() if row[column] is not None}
-    for name, column in (("split", layout.split), ("group", layout.group)):
-        if column is not None and row[column] is not None:
-            said[name] = row[column]
-    if layout.time is not None and row[layout.time[0]] is not None:
-        said["time"] = [_plain(row[column]) for column in layout.time]
-    yield "json", json.dumps(said, ensure_ascii=False).encode()
+def members_of(layout: Layout, row: Mapping[str, Any]) -> Iterator[tuple[str | None, str, bytes]]:
+    """Iterate over the members of a record: the field, None for what is said of it; the end of the name; the content.
+
+    The first of several values is "0.FIELD.EXTENSION".
+    """
+    columns = [layout.id, *layout.labels.values(), layout.split, layout.group, *(layout.time or ())]
+    said = {name: _plain(row[name]) for name in columns if name is not None and row[name] is not None}
+    yield None, "json", json.dumps(said, ensure_ascii=False).encode()
     for field, value in layout.values.items():
-        cells = row[value.name]
-        several = cells if value.is_list else [cells]
-        for number, cell in enumerate(cell for cell in several or [] if cell is not None):
-            name = re.sub(r"[./\s]", "_", field) + (f".{number}" if value.is_list and len(several) > 1 else "")
+        cells = row[value.name] or [] if value.is_list else [row[value.name]]
+        for number, cell in enumerate(cell for cell in cells if cell is not None):
+            name = re.sub(r"[./\s]", "_", value.name.lower())
+            before = f"{number}." if len(cells) > 1 else ""
             if isinstance(cell, str):
-                yield f"{name}.txt", cell.encode()
+                yield field, f"{before}{name}.txt", cell.encode()
             else:
-                yield f"{name}{_extension(cell['bytes'], cell['path'])}", cell["bytes"]
+                yield field, f"{before}{name}{_extension(cell['bytes'], cell['path'])}", cell["bytes"]
 
 
 def _extension(content: bytes, path: str | None) -> str:
