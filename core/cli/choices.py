@@ -36,9 +36,6 @@ class Index(StrEnum):
     ivf = "ivf"
     hnsw = "hnsw"
 
-    torch = "torch"
-    faiss = "faiss"
-
 
 class Form(StrEnum):
     """What packed records are written as."""

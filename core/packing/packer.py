@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,7 +212,7 @@ class Packer:
         manifest.write(self.folder)
         return manifest
 
-    def _read(self, start: int, stop: int) -> Iterator[PackedRecords]:
+    def _read(self, start: int, stop: int) -> Generator[PackedRecords, None, None]:
         """Iterate over the records from a position on; count what is unreadable."""
         pieces = [range(at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK)]
         workers = 0 if stop - start <= FEW else worker_count(self.subject.data.workers)
