@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pyarrow as pa
 from sensorium.data.splits import part_name
 from sensorium.data.stores.features import class_names
 from sensorium.data.stores.keys import KeyUses
-from sensorium.data.stores.per_process import PerProcess
 from sensorium.data.stores.row_source import RowSource
 from sensorium.errors import BadSample, DataError, did_you_mean
 
@@ -29,7 +27,8 @@ class HFSource(RowSource):
     """One record for each row of a Hugging Face dataset, memory-mapped from Arrow files.
 
     Splits are the parts (validation is val). Class labels are their names, -1 is none. Images and recordings are not
-    decoded by `datasets`: their bytes, or the path of their file, go to the modality.
+    decoded by `datasets`: their bytes, or the path of their file, go to the modality. A worker maps the files that this
+    process has mapped, so that nothing is fetched twice.
 
     Args:
         path: a folder that `save_to_disk` wrote; or, with `download`, whatever `datasets.load_dataset` takes: a name on
@@ -50,6 +49,8 @@ class HFSource(RowSource):
         root: the folder that relative paths in cells start from; default the current one.
         streaming: is refused: a stream has no positions to read.
     """
+
+    _named: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -73,12 +74,10 @@ class HFSource(RowSource):
                 "`datasets.Dataset.from_generator(lambda: (yield from stream)).save_to_disk(folder)` or "
                 "sensorium.pack(stream, 'packed.lance'), and name what was written."
             )
-        self._load = partial(_load, path, config, download, revision)
         self.root = root or "."
-        named = self._load()
+        named = self._named = self._named or _load(path, config, download, revision)
         self._chosen = _chosen(named, splits, path)
-        self._opened: PerProcess[list[Any]] = PerProcess(self._open)
-        found = self._opened.get()
+        found = self._datasets = [named[name] for _, name in self._chosen]
         counts = [len(dataset) for dataset in found]
         self._firsts = np.cumsum([0, *counts])
         schema = found[0].features.arrow_schema
@@ -97,16 +96,23 @@ class HFSource(RowSource):
                 f"the splits {', '.join(left)} of '{path}' are not read: name them in data.source.splits"
             )
 
-    def _open(self) -> list[Any]:
-        named = self._load()
-        return [named[name] for _, name in self._chosen]
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _of_datasets, (self._arguments, self._options, self._named)
 
     def _rows(self, positions: np.ndarray, columns: list[str]) -> Iterator[tuple[np.ndarray, pa.Table | BadSample]]:
         number_M = np.searchsorted(self._firsts, positions, "right") - 1
         for number in np.unique(number_M):
             which = np.flatnonzero(number_M == number)
-            dataset = _arrow(self._opened.get()[number], columns)
+            dataset = _arrow(self._datasets[number], columns)
             yield which, dataset[(positions[which] - self._firsts[number]).tolist()]
+
+
+def _of_datasets(arguments: tuple[Any, ...], options: dict[str, Any], named: dict[str, Any]) -> HFSource:
+    """Return a source of datasets that are loaded already; they pickle as the names of their files."""
+    source = HFSource.__new__(HFSource, *arguments, **options)
+    source._named = named
+    source.__init__(*arguments, **options)  # type: ignore[misc]
+    return source
 
 
 def _arrow(dataset: Any, columns: list[str]) -> Any:

@@ -1,5 +1,7 @@
 """Datasets of Hugging Face: splits, class labels, files that stay as they are."""
 
+import pickle
+
 import datasets
 import pytest
 
@@ -65,3 +67,11 @@ def test_a_dataset_that_would_be_fetched_is_asked_for(tmp_path, monkeypatch):
 def test_streams_are_refused_with_what_to_do():
     with pytest.raises(DataError, match=r"write it once, with .*save_to_disk"):
         HFSource("user/name", download=True, streaming=True)
+
+
+def test_another_process_maps_what_was_loaded_and_loads_nothing(saved, monkeypatch):
+    source = HFSource(saved, labels=["label"])
+    pickled = pickle.dumps(source)
+    assert len(pickled) < 5000
+    monkeypatch.setattr(datasets, "load_from_disk", None)
+    assert pickle.loads(pickled).read([4, 0]) == source.read([4, 0])
