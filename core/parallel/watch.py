@@ -22,7 +22,7 @@ from sensorium.parallel import collectives
 
 SIGN = 1.0
 """Seconds between signs of life."""
-ANSWER = 5.0
+ANSWER = 10.0
 """Seconds in which the store answers."""
 MISSED = 5
 """Signs that a rank may miss, once its connection is closed, before it is said to be lost."""
@@ -30,6 +30,8 @@ WORDS_OF_LOSS = ("connection closed", "connection reset", "broken pipe", "timed 
 """Of errors by which process groups tell that a rank is gone."""
 LEFT = "left"
 """What a rank says that ends its watch in peace."""
+VERDICT = -1
+"""In place of a rank: of whom all say that it was lost."""
 T = TypeVar("T")
 
 
@@ -63,7 +65,10 @@ class Watch:
         self._rank, self._size = collectives.rank(), collectives.world_size()
         self._signing, self._looking = _connection(), _connection()
         self._asking: threading.Thread | None = None
+        self._turn = threading.Lock()
+        self._explains = False
         self._signs, self._gives_sign = 0, True
+        begin_step(0)
         self._give_sign()
         self.places: Sequence[Place] = collectives.all_gather_objects(Place(platform.node(), os.getpid()))
         self._ended = threading.Event()
@@ -81,17 +86,23 @@ class Watch:
         """Return the sentence about the rank whose loss an error tells of; None if it does not, or all are there."""
         if not _tells_of_loss(error):
             return None
+        self._explains = True
         before = self._look()
         for _ in range(MISSED):
             time.sleep(SIGN)
-            for rank, why in self._ends().items():
-                if why != LEFT:
-                    return f"{self._named(rank)} stopped: {why}"
+            ends = self._ends()
+            if VERDICT in ends:  # another rank knows already
+                return ends[VERDICT]
+            for rank in range(self._size):
+                if ends.get(rank, LEFT) != LEFT:
+                    return f"{self._named(rank)} stopped: {ends[rank]}"
         now = self._look()
-        if before is None or now is None:
+        if before is None or now is None:  # the store is in the process of rank 0, unless a launcher has it
             return f"{self._named(0)}, through which the others meet, was lost: it was killed, or its node failed."
-        silent = [rank for rank in range(self._size) if now[rank][0] == before[rank][0]]
-        return f"{self._named(*silent)} was lost: it was killed, or its node failed." if silent else None
+        silent = [rank for rank in range(self._size) if now[rank][0] == before[rank][0] and rank not in ends]
+        if not silent:
+            return None
+        return self._verdict(f"{self._named(*silent)} was lost: it was killed, or its node failed.")
 
     def _keep(self) -> None:
         """Give signs, and look at those of the others, until the watch ends; the thread."""
@@ -115,15 +126,23 @@ class Watch:
 
     def _judge(self, ranks: Sequence[int], what: str) -> None:
         """End the process if ranks hang, and have not left."""
-        left = self._ends() if ranks else {}
-        hung = [rank for rank in ranks if rank not in left]
-        if not hung or self._ended.is_set():
+        left = self._ends() if ranks and not self._explains else {}
+        hung = [rank for rank in ranks if rank not in left and rank != self._rank]
+        if not hung or self._ended.is_set() or self._explains:
             return
+        sentence = f"{self._named(*hung)} {what} for {self.timeout:g} s (train.timeout): it hangs, and is ended."
+        self._verdict(sentence)
         for rank in hung:
             if self.places[rank].host == self.places[self._rank].host:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(self.places[rank].process, signal.SIGKILL)
-        self._on_loss(f"{self._named(*hung)} {what} for {self.timeout:g} s (train.timeout): it hangs, and is ended.")
+        self._on_loss(sentence)
+
+    def _verdict(self, sentence: str) -> str:
+        """Tell all ranks which of them was lost; returns the sentence."""
+        with suppress(RuntimeError):
+            self._signing.set(f"end/{VERDICT}", sentence)
+        return sentence
 
     def _give_sign(self) -> None:
         self._signs += 1
@@ -141,11 +160,11 @@ class Watch:
         return [(int(count), int(step)) for count, step in signs]
 
     def _ends(self) -> dict[int, str]:
-        """Return why ranks ended their watch."""
+        """Return why ranks ended their watch, and the verdict on a lost one."""
 
         def read() -> dict[int, str]:
-            ended = [rank for rank in range(self._size) if self._looking.check([f"end/{rank}"])]
-            return {rank: self._looking.get(f"end/{rank}").decode() for rank in ended}
+            ended = [who for who in range(VERDICT, self._size) if self._looking.check([f"end/{who}"])]
+            return {who: self._looking.get(f"end/{who}").decode() for who in ended}
 
         return self._ask(read) or {}
 
@@ -157,10 +176,11 @@ class Watch:
             with suppress(RuntimeError):
                 found.append(read())
 
-        if self._asking is None or not self._asking.is_alive():
-            self._asking = threading.Thread(target=ask, daemon=True, name="look at ranks")
-            self._asking.start()
-            self._asking.join(ANSWER)
+        with self._turn:
+            if self._asking is None or not self._asking.is_alive():
+                self._asking = threading.Thread(target=ask, daemon=True, name="look at ranks")
+                self._asking.start()
+                self._asking.join(ANSWER)
         return found[0] if found else None
 
     def _named(self, *ranks: int) -> str:

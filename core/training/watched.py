@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ def watched(fabric: Fabric, run: Run, timeout: float) -> Iterator[None]:
         return
 
     def end(sentence: str) -> NoReturn:
-        log.error("%s %s", sentence, _advice(run))
+        log.error("%s %s", sentence, _advice(run), extra={"shown_by_program": True})
+        print(f"Error: {sentence} {_advice(run)}", file=sys.stderr, flush=True)
         if fabric.is_global_zero:
             run.update(state="failed")
         for worker in multiprocessing.active_children():

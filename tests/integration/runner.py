@@ -1,9 +1,9 @@
 """A training in a process of its own: `python -m tests.integration.runner JSON`; prints the digest of its weights.
 
 JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`,
-`interrupt_at` (SIGINT, `interrupts` times), `kill_writing` (SIGKILL when the files of so many sharded checkpoints are
-written, before the last is moved into place), and what `toys.vectors` takes: `missing`, `endless`. With `evaluate`, a
-run folder, that run is evaluated instead.
+`interrupt_at` (SIGINT, `interrupts` times), `stop_at` (SIGSTOP), `on_rank` (if one alone receives them), `kill_writing`
+(SIGKILL when the files of so many sharded checkpoints are written, before the last is moved into place), and what
+`toys.vectors` takes: `missing`, `endless`. With `evaluate`, a run folder, that run is evaluated instead.
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ def main(asked: dict) -> None:
     take_step = loop.take_step
 
     def interrupted(t, step, parts):
+        if asked.get("on_rank") not in (None, t.fabric.global_rank):
+            return take_step(t, step, parts)
+        if step == asked.get("stop_at"):
+            os.kill(os.getpid(), signal.SIGSTOP)
         if step == asked.get("kill_at"):
             os.kill(os.getpid(), signal.SIGKILL)
         if step == asked.get("term_at"):
