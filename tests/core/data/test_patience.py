@@ -7,6 +7,8 @@ import signal
 import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from sensorium.data.folder import FolderSource
 from sensorium.data.loader import from_workers
 from sensorium.data.patience import Patience, is_transient
 from sensorium.data.requests import request
+from sensorium.data.stores.parquet import ParquetSource
 from sensorium.errors import BadSample, DataError, PluginError
 
 from .toys import VectorModality, loader, numbers
@@ -191,3 +194,19 @@ def test_a_worker_that_gets_on_may_take_its_time():
     source = ArraysSource({"x": numbers(8)})
     (found,) = from_workers(Slow(), [np.arange(8)], 1, source, timeout=0.4)
     assert found.tolist() == list(range(8))
+
+
+def test_a_damaged_row_group_is_so_many_unreadable_records(tmp_path):
+    path = tmp_path / "shard.parquet"
+    table = pa.table({"id": [str(i) for i in range(30)], "x": numbers(30)})
+    pq.write_table(table, path, row_group_size=10, compression="zstd", use_dictionary=False)
+    start = pq.ParquetFile(path).metadata.row_group(1).column(1).data_page_offset
+    held = bytearray(path.read_bytes())
+    held[start : start + 40] = bytes(40)
+    path.write_bytes(held)
+    source = ParquetSource(str(path), id="id", columns={"x": "x"})
+    fed = loader(source, batch=30)
+    (records,) = next(iter(fed.batches(0, 1)))
+    assert sorted(map(int, records.ids)) == [*range(10), *range(20, 30)]
+    assert len(fed.bad) == 10
+    assert "row group 1 of" in next(iter(fed.bad.values.values())).reason

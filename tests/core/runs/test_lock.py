@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from sensorium.errors import RunError
+from sensorium.runs import run as run_folder
 from sensorium.runs.lock import RunLock
 
 HOLDER = """
@@ -77,3 +78,11 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, caplog):
     lock.acquire(tmp_path)
     assert "cannot be locked ([Errno 37] No locks available): see to it that no second training" in caplog.text
     lock.release()
+
+
+def test_two_trainings_of_one_second_have_two_folders(tmp_path, monkeypatch):
+    """Of which the second looks for a name before the first has made its folder."""
+    first = tmp_path / "toy-1"
+    names = iter([first, first, tmp_path / "toy-1-2"])
+    monkeypatch.setattr(run_folder, "dated", lambda *_: next(names))
+    assert [run_folder._reserved(tmp_path, "toy").name for _ in range(2)] == ["toy-1", "toy-1-2"]
