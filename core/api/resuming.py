@@ -126,6 +126,7 @@ def finished(run: Run, asked: Asked, measure: bool) -> Model | None:
         return None
     if find_launcher().rank == 0:
         log.info("The training in %s is finished: no step is taken.", run.folder)
+        run.sweep()
         if changed:
             run.keep_recipe(resolved)
     how: dict[str, Any] = {"device": resolved.train.accelerator, "extensions": asked.extensions, **asked.handed_in}

@@ -173,10 +173,10 @@ class Stopping(VectorModality):
 def test_a_worker_that_stands_still_is_given_up_and_its_record_named(how):
     begun = time.monotonic()
     source = ArraysSource({"x": numbers(8)})
-    fed = loader(source, modalities={"x": Stopping(how)}, batch=8, workers=2, patience=Patience(timeout=0.4))
-    with pytest.raises(DataError, match=r"has stood still for 0.4 s \(data.timeout\), reading the record '\d'"):
+    fed = loader(source, modalities={"x": Stopping(how)}, batch=8, workers=2, patience=Patience(timeout=2))
+    with pytest.raises(DataError, match=r"has stood still for 2 s \(data.timeout\), reading the record '\d'"):
         list(fed.batches(0, 1))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert not torch.multiprocessing.active_children()
 
 
@@ -186,13 +186,13 @@ class Slow(torch.utils.data.Dataset):
     def __getitem__(self, piece):
         for position in piece:
             patience.begin_reading(int(position))
-            time.sleep(0.1)
+            time.sleep(0.3)
         return piece
 
 
 def test_a_worker_that_gets_on_may_take_its_time():
     source = ArraysSource({"x": numbers(8)})
-    (found,) = from_workers(Slow(), [np.arange(8)], 1, source, timeout=0.4)
+    (found,) = from_workers(Slow(), [np.arange(8)], 1, source, timeout=2)
     assert found.tolist() == list(range(8))
 
 
