@@ -12,6 +12,7 @@ from sensorium.contracts.evaluator import Evaluator
 from sensorium.contracts.logger import Ending, Logger
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.objective import Objective
+from sensorium.contracts.opened_again import OpenedAgain
 from sensorium.contracts.protocol import Protocol
 from sensorium.contracts.record_columns import RecordColumns
 from sensorium.contracts.schedule import Schedule
@@ -32,6 +33,7 @@ __all__ = [
     "Logger",
     "Modality",
     "Objective",
+    "OpenedAgain",
     "Protocol",
     "RecordColumns",
     "Schedule",

@@ -158,7 +158,7 @@ class RecordColumns:
         return cls(
             len(keys),
             pa.array([key.id for key in keys], pa.string()),
-            {name: _label_column(name, [key.labels.get(name) for key in keys]) for name in names},
+            {name: label_column(name, [key.labels.get(name) for key in keys]) for name in names},
             _strings([key.split for key in keys]),
             _strings([key.group for key in keys]),
             _times([None if key.time is None else key.time.first for key in keys]) if times else None,
@@ -252,7 +252,14 @@ def _times(stamps: Sequence[Any]) -> Column:
     return pa.array([stamp.item() if isinstance(stamp, np.generic) else stamp for stamp in stamps])
 
 
-def _label_column(name: str, cells: Sequence[Any]) -> Column:
+def label_column(name: str, cells: Sequence[Any]) -> Column:
+    """Return a label of N records as a column: numbers, booleans or words, None where one has none.
+
+    Raises:
+        DataError: for a cell that is neither.
+    """
+    if isinstance(cells, np.ndarray) and cells.ndim == 1 and cells.dtype.kind in "biuf":
+        return pa.array(cells)
     plain = [cell.item() if hasattr(cell, "item") and getattr(cell, "ndim", 1) == 0 else cell for cell in cells]
     try:
         return pa.array(plain)

@@ -6,7 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sensorium.contracts import Source
+import pyarrow as pa
+import pyarrow.compute as pc
+from torch import Tensor
+
+from sensorium.contracts import RecordColumns, Source
+from sensorium.contracts.record_columns import label_column
 from sensorium.data.splits import first_duplicate, part_name
 from sensorium.errors import BadSample, DataError
 from sensorium.types import Record
@@ -36,18 +41,25 @@ class ArraysSource(Source):
         root: str = ".",
     ) -> None:
         self.root = root
-        self._values, self._labels = dict(values), dict(labels or {})
+        self._values = dict(values)
         if not self._values:
             raise DataError("The arrays source got no values; give at least one field.")
         self._count = len(next(iter(self._values.values())))
-        self._ids = [str(i) for i in (range(self._count) if ids is None else ids)]
-        self._splits, self._groups = splits, groups
-        self._check()
+        of_labels = {f"the label '{name}'": cells for name, cells in (labels or {}).items()}
+        self._check_lengths({**of_labels, "ids": ids, "splits": splits, "groups": groups})
+        self._columns = RecordColumns(
+            self._count,
+            None if ids is None else pa.array([str(id) for id in ids], pa.string()),
+            {name: label_column(name, _host(cells)) for name, cells in (labels or {}).items()},
+            None if splits is None else _parts(splits),
+            None if groups is None else pa.array([None if g is None else str(g) for g in groups], pa.string()),
+        )
+        if ids is not None and pc.count_distinct(self._columns.ids).as_py() < self._count:
+            twice = first_duplicate(self._columns.id_column().to_pylist())
+            raise DataError(f"Two records of the arrays have the id '{twice}'; ids must be unique.")
 
-    def _check(self) -> None:
-        columns: dict[str, Sequence[Any] | None] = {f"the field '{n}'": v for n, v in self._values.items()}
-        columns |= {f"the label '{n}'": v for n, v in self._labels.items()}
-        columns |= {"ids": self._ids, "splits": self._splits, "groups": self._groups}
+    def _check_lengths(self, others: Mapping[str, Sequence[Any] | None]) -> None:
+        columns = {f"the field '{name}'": cells for name, cells in self._values.items()} | dict(others)
         for name, column in columns.items():
             if column is not None and len(column) != self._count:
                 first = next(iter(self._values))
@@ -56,8 +68,6 @@ class ArraysSource(Source):
                 )
         if not self._count:
             raise DataError("The arrays are empty: there are no records.")
-        if (twice := first_duplicate(self._ids)) is not None:
-            raise DataError(f"Two records of the arrays have the id '{twice}'; ids must be unique.")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -67,18 +77,9 @@ class ArraysSource(Source):
     def __len__(self) -> int:
         return self._count
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its values."""
-        split = None if self._splits is None else self._splits[index]
-        group = None if self._groups is None else self._groups[index]
-        return Record(
-            self._ids[index],
-            {},
-            {name: column[index] for name, column in self._labels.items() if column[index] is not None},
-            # An unknown split stays as it is: `assign_parts` raises an error that names the record.
-            None if split is None else part_name(split) or split,
-            None if group is None else str(group),
-        )
+    def columns(self) -> RecordColumns:
+        """Return ids, labels, splits and groups of all records."""
+        return self._columns
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
@@ -96,6 +97,17 @@ class ArraysSource(Source):
             [record.group for record in records],
             root=root,
         )
+
+
+def _host(cells: Sequence[Any]) -> Sequence[Any]:
+    """Return a tensor as an array, anything else as it is."""
+    return cells.cpu().numpy() if isinstance(cells, Tensor) else cells
+
+
+def _parts(splits: Sequence[str | None]) -> pa.Array:
+    """Return splits as a column; an unknown one stays as it is: `assign_parts` names the record in its error."""
+    parts = {word: part_name(word) or word for word in set(splits) if word is not None}
+    return pa.array([None if word is None else parts[word] for word in splits], pa.string())
 
 
 def in_memory(source: Source, fields: Sequence[str]) -> ArraysSource:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.contracts import Source
+from sensorium.contracts import RecordColumns, Source
 from sensorium.data.arrays import ArraysSource
 from sensorium.errors import DataError
 from sensorium.types import Record
@@ -95,9 +95,9 @@ class DatasetSource(Source):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its values."""
-        return self._keys.key(index)
+    def columns(self) -> RecordColumns:
+        """Return ids, labels, splits and groups of all records."""
+        return self._keys.columns()
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from sensorium.data import json_lines
-from sensorium.data.cells import canonical, is_bytes, without_faults
+from sensorium.data.cells import canonical, is_bytes, is_text, without_faults
 from sensorium.data.delimited import DelimitedFile
 from sensorium.data.encodings import ADVICE
 from sensorium.data.rows import Rows
@@ -103,8 +103,8 @@ class Table:
         found = self._columns[name][row].as_py()
         return None if found == "" else found
 
-    def readable(self, name: str, use: str = "label") -> list[Any]:
-        """Return the cells of a column, None where one is missing or unreadable.
+    def plain(self, name: str, use: str = "label") -> pa.ChunkedArray:
+        """Return a column of text, numbers or booleans, null where a cell is missing or unreadable; dates are text.
 
         Args:
             name: the column.
@@ -113,16 +113,25 @@ class Table:
         Raises:
             DataError: when the cells are neither text, numbers nor dates.
         """
-        kind = self._columns[name].type
+        column = self._columns[name]
+        kind = column.type
         if pa.types.is_nested(kind) or is_bytes(kind):
             raise DataError(
                 f"The column '{name}' of {self.title} has the type {kind}, whose cells cannot be {use}s: name a "
                 "column of text or numbers."
             )
-        cells = self._columns[name].to_pylist()
         if pa.types.is_temporal(kind):
-            return [None if cell is None else str(cell) for cell in cells]
-        return [None if cell == "" or cell != cell else cell for cell in cells]
+            cells = column.to_pylist()
+            return pa.chunked_array([[None if cell is None else str(cell) for cell in cells]], pa.string())
+        if is_text(kind):
+            return pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column)
+        if pa.types.is_floating(kind):
+            return pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        return column
+
+    def readable(self, name: str, use: str = "label") -> list[Any]:
+        """Return the cells of a column, None where one is missing or unreadable; errors as those of `plain`."""
+        return self.plain(name, use).to_pylist()
 
     def cells(self, name: str, use: str = "label") -> list[Any]:
         """Return the cells of a column, None where one is missing; as `readable`, but no cell may be unreadable."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sensorium.contracts import Source
-from sensorium.data.cells import filled, without_structs
+from sensorium.contracts import OpenedAgain, RecordColumns
+from sensorium.contracts.record_columns import numbered
+from sensorium.data.cells import filled, is_text, without_structs
 from sensorium.data.classes import class_name
 from sensorium.data.fields import Columns, by_kind
 from sensorium.data.key_column import RowsByKey
@@ -26,7 +26,7 @@ LARGE = 2**30
 """Bytes of Parquet files beyond which a table says that another source reads them better."""
 
 
-class TableSource(Source):
+class TableSource(OpenedAgain):
     """One record for each row of a CSV, TSV, JSON-lines or Parquet file, or of several; or one for each `key`.
 
     A cell is text, a number, a list, bytes, or a struct of `bytes` and `path` as Hugging Face datasets write images and
@@ -111,25 +111,23 @@ class TableSource(Source):
         self._names = self._cells | {name: ", ".join(names) for name, names in joined.items()}
         self._names |= {name: ", ".join(of.values()) for name, of in mapped.items()}
         self._order = tuple(columns or ()) if field is None else tuple(self._columns)
-        parts = [part for (part, _), rows in zip(files, table.rows, strict=True) for _ in range(rows)]
-        parts_N = parts if split is None else _splits(table, split)
-        groups_N = [None] * len(table) if group is None else _texts(table, group, "group")
-        labels_N = {name: _label(table, column, name, classes or {}) for name, column in label_columns.items()}
+        parts = None if splits is None else _repeated([part for part, _ in files], table.rows)
+        of_split = parts if split is None else _splits(table, split)
+        of_group = None if group is None else _texts(table, group, "group")
+        of_label = {name: _label(table, column, name, classes or {}) for name, column in label_columns.items()}
         self._notes = _label_notes(table, label_columns) + _size_notes(table.title, [file for _, file in files])
+        self._rows: RowsByKey | None = None
+        ids = None
         if key is None:
-            self._rows = None
-            self._ids = _ids(table, id, parts, self._unreadable_rows)
-            self._splits, self._groups, self._labels = parts_N, groups_N, labels_N
+            ids = _ids(table, id, parts, self._unreadable_rows)
         else:
-            named = _texts(table, key, "key")
-            self._rows = RowsByKey(table, key, [self._name_of_row(row) or name for row, name in enumerate(named)])
-            self._ids = self._rows.keys
-            self._splits = self._rows.shared(parts_N, split or "splits")
-            self._groups = self._rows.shared(groups_N, group or "group")
-            self._labels = {n: self._rows.shared(cells, label_columns[n]) for n, cells in labels_N.items()}
-
-    def _name_of_row(self, row: int) -> str | None:
-        return None if row not in self._unreadable_rows else _place_name(self._unreadable_rows[row])
+            named = _with_places(_texts(table, key, "key"), self._unreadable_rows)
+            self._rows = rows = RowsByKey(table, key, named)
+            ids = rows.keys
+            of_split = None if of_split is None else rows.shared(of_split, split or "splits")
+            of_group = None if of_group is None else rows.shared(of_group, group or "group")
+            of_label = {name: rows.shared(cells, label_columns[name]) for name, cells in of_label.items()}
+        self._keys = RecordColumns(len(table) if ids is None else len(ids), ids, of_label, of_split, of_group)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -137,16 +135,15 @@ class TableSource(Source):
         return self._order
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._keys)
 
     def notes(self) -> list[str]:
         """Return which labels could not be read, and what is read better by another source."""
         return list(self._notes)
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its values."""
-        labels = {name: cells[index] for name, cells in self._labels.items() if cells[index] is not None}
-        return Record(self._ids[index], {}, labels, self._splits[index], self._groups[index])
+    def columns(self) -> RecordColumns:
+        """Return ids, labels, splits and groups of all records."""
+        return self._keys
 
     def __getitem__(self, index: int) -> Record:
         key, rows = self.key(index), self._rows_of(index)
@@ -241,13 +238,13 @@ def _by_kind(
 def _by_field(table: Table, field: str, value: str, columns: Columns | None) -> dict[str, pa.ChunkedArray]:
     """Return the column of values once for each field, with a missing value in the rows of other fields."""
     words = _texts(table, field, "field")
-    known = sorted({word for word in words if word is not None})
+    known = sorted(words.unique().drop_null().to_pylist())
     asked = {word: word for word in known} if columns is None else columns
     for word in asked.values():
         if word not in known:
             problem = f"The column '{field}' of {table.title} names no field '{word}'"
             raise DataError(not_found(problem, str(word), known, f"its fields are: {', '.join(known)}"))
-    of_field = pa.array(words, pa.string())
+    of_field = words.combine_chunks()
     column = table.arrow(value).combine_chunks()
     return {
         name: pa.chunked_array([pc.if_else(pc.equal(of_field, word), column, pa.nulls(len(column), column.type))])
@@ -298,20 +295,43 @@ def _place_name(fault: Unreadable) -> str:
     return f"{Path(fault.where.path).name}:{fault.where.line}"
 
 
-def _texts(table: Table, column: str, use: str) -> list[str | None]:
-    return [None if cell is None else str(cell) for cell in table.readable(column, use)]
+def _texts(table: Table, column: str, use: str) -> pa.ChunkedArray:
+    """Return a column of names, as Python writes them, null where one is missing or unreadable."""
+    cells = table.plain(column, use)
+    if is_text(cells.type) or pa.types.is_integer(cells.type):
+        return cells.cast(pa.string())
+    return pa.chunked_array([[None if cell is None else str(cell) for cell in cells.to_pylist()]], pa.string())
 
 
-def _ids(table: Table, column: str | None, parts: list[str | None], unreadable: dict[int, Unreadable]) -> list[str]:
+def _repeated(parts: Sequence[str | None], rows: Sequence[int]) -> pa.Array:
+    """Return the split of each row, out of those of files of so many rows."""
+    return pa.array(parts, pa.string()).take(pa.array(np.repeat(np.arange(len(parts)), rows)))
+
+
+def _with_places(names: pa.ChunkedArray, unreadable: dict[int, Unreadable]) -> pa.ChunkedArray:
+    """Return names of rows, with file and line in place of those of unreadable ones."""
+    if not unreadable:
+        return names
+    cells = names.to_pylist()
+    for row, fault in unreadable.items():
+        cells[row] = _place_name(fault)
+    return pa.chunked_array([cells], pa.string())
+
+
+def _ids(
+    table: Table, column: str | None, parts: pa.Array | None, unreadable: dict[int, Unreadable]
+) -> pa.Array | pa.ChunkedArray | None:
+    """Return the ids of rows: those of a column, or their numbers behind their splits; None for numbers alone."""
     if column is None:
-        return [str(row) if part is None else f"{part}/{row}" for row, part in enumerate(parts)]
-    ids: list[str] = []
-    for row, text in enumerate(_texts(table, column, "id")):
-        if row not in unreadable and text is None:
-            raise DataError(f"Row {table.position(row)} has an empty id in column '{column}'.")
-        ids.append(_place_name(unreadable[row]) if row in unreadable else str(text))
-    if (twice := first_duplicate(ids)) is not None:
-        rows = [row for row, id in enumerate(ids) if id == twice]
+        rows = pa.array(np.arange(len(table))).cast(pa.string())
+        return None if parts is None else pc.binary_join_element_wise(parts, rows, "/")
+    ids = _with_places(_texts(table, column, "id"), unreadable)
+    if ids.null_count:
+        row = pc.index(pc.is_null(ids), True).as_py()
+        raise DataError(f"Row {table.position(row)} has an empty id in column '{column}'.")
+    if pc.count_distinct(ids).as_py() < len(ids):
+        twice = first_duplicate(ids.to_pylist())
+        rows = np.flatnonzero(pc.equal(ids, twice).to_numpy())[:2].tolist()
         raise DataError(
             f"The id '{twice}' occurs twice in column '{column}' of {table.title}, rows {table.position(rows[0])} and "
             f"{table.position(rows[1])}; ids must be unique: where rows of one id are one record, set "
@@ -320,27 +340,28 @@ def _ids(table: Table, column: str | None, parts: list[str | None], unreadable: 
     return ids
 
 
-def _splits(table: Table, column: str) -> list[str | None]:
-    words = _texts(table, column, "split")
-    parts = {word: part_name(word) for word in dict.fromkeys(words) if word is not None}
-    for word, part in parts.items():
-        if part is None:
-            raise DataError(
-                f"The column '{column}' of {table.title} has the split '{word}'; it must be train, val or test."
-            )
-    return [None if word is None else parts[word] for word in words]
+def _splits(table: Table, column: str) -> pa.Array:
+    """Return the splits that a column says, under the names of parts."""
+    words, number_N = numbered(_texts(table, column, "split"))
+    parts = [part_name(word) for word in words.to_pylist()]
+    if None in parts:
+        raise DataError(
+            f"The column '{column}' of {table.title} has the split '{words[parts.index(None)].as_py()}'; it must be "
+            "train, val or test."
+        )
+    return pa.array(parts, pa.string()).take(pa.array(number_N, mask=number_N < 0))
 
 
-def _label(table: Table, column: str, name: str, classes: dict[str, list[str]]) -> list[Any]:
-    """Return the labels of all rows; one that is missing, unreadable or infinite is None."""
-    cells = [None if _is_infinite(cell) else cell for cell in table.readable(column)]
+def _label(table: Table, column: str, name: str, classes: dict[str, list[str]]) -> pa.Array | pa.ChunkedArray:
+    """Return the labels of all rows; one that is missing, unreadable or infinite is null."""
+    cells = table.plain(column)
+    if pa.types.is_floating(cells.type):
+        cells = pc.if_else(pc.is_inf(cells), pa.scalar(None, cells.type), cells)
     if name not in classes:
         return cells
-    return [None if cell is None else class_name(classes[name], cell, cell, name, table.title) for cell in cells]
-
-
-def _is_infinite(cell: Any) -> bool:
-    return isinstance(cell, float) and math.isinf(cell)
+    values, number_N = numbered(cells)
+    named = [class_name(classes[name], cell, cell, name, table.title) for cell in values.to_pylist()]
+    return pa.array(named, pa.string()).take(pa.array(number_N, mask=number_N < 0))
 
 
 def _size_notes(title: str, files: Sequence[Path]) -> list[str]:

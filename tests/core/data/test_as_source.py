@@ -161,7 +161,9 @@ def test_a_training_that_finds_no_data_leaves_no_folder(tmp_path):
 
 def test_a_training_and_all_that_follows_take_columns(tmp_path):
     source, extensions = toys.vectors(), toys.extensions()
-    columns = {name: list(source._values[name]) for name in ("a", "b")} | {"class": source._labels["class"]}
+    columns = {name: list(source._values[name]) for name in ("a", "b")} | {
+        "class": source.columns().labels["class"].to_pylist()
+    }
     recipe = toys.pair_recipe(evaluate={"evaluators": {"knn": {"modality": "a", "k": 5}}})
     model = sensorium.fit(recipe, source=columns, run_dir=tmp_path / "run", extensions=extensions)
     tables = sensorium.evaluate(tmp_path / "run", source=pd.DataFrame(columns), extensions=extensions)

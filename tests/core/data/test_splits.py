@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -87,7 +90,7 @@ def test_fractions_out_of_range_are_refused(fractions):
 
 def test_ids_must_be_unique_in_any_source():
     records = source(3)
-    records._ids = ["a", "b", "a"]
+    records._columns = replace(records._columns, ids=pa.array(["a", "b", "a"]))
     with pytest.raises(DataError, match="Two records have the id 'a'"):
         assign_parts(records, SHARES, 0)
 
