@@ -7,10 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sensorium.contracts import Source
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sensorium.contracts import OpenedAgain, RecordColumns
 from sensorium.data.classes import class_name
 from sensorium.data.encodings import read_text
 from sensorium.data.file_tree import FileTree
@@ -49,7 +53,7 @@ NOTICES = frozenset({"readme", "license", "licence", "copying", "changelog", "ci
 """Names, in small letters, of files without extension that come with data."""
 
 
-class FolderSource(Source):
+class FolderSource(OpenedAgain):
     """Every visible file below a folder, by relative path; each real file once, whatever links lead to it.
 
     - When the folder contains only folders named train, val or test (validation, valid and dev mean val), they are the
@@ -118,55 +122,37 @@ class FolderSource(Source):
         self._encoding = encoding
         tree = FileTree(folder)
         taken = [file for file in tree.files if self._takes(file)]
-        self._files, repeats = tree.each_once(taken)
-        if not self._files:
+        files, repeats = tree.each_once(taken)
+        if not files:
             kinds = "that ends in " + ", ".join(sorted(self._extensions)) if self._extensions else "of data"
             left_out = _counted(Counter(map(_ending, tree.files)))
             raise DataError(
                 f"The folder '{path}' contains no readable records: there is no visible file {kinds}"
                 + (f"; it holds {left_out}: name what to read with data.source.extensions." if left_out else ".")
             )
-        if self._pattern and not any(self._pattern.fullmatch(PurePosixPath(file).stem) for file in self._files):
+        if self._pattern and not any(self._pattern.fullmatch(PurePosixPath(file).stem) for file in files):
             raise DataError(
                 f"No file of the folder '{path}' matches the pattern '{pattern}'; the first is "
-                f"'{PurePosixPath(self._files[0]).stem}'."
+                f"'{PurePosixPath(files[0]).stem}'."
             )
-        tops = {file.partition("/")[0] if "/" in file else "" for file in self._files}
+        tops = {file.partition("/")[0] if "/" in file else "" for file in files}
         self._split_folders = all(part_name(top) for top in tops)
         texts = {os.path.splitext(file)[0]: file for file in tree.files if _ending(file) == ".txt"}
-        self._captions_of = self._read_captions(texts) if self._captions is not None else {}
-        captioned = {texts[os.path.splitext(file)[0]] for file in self._captions_of}
-        self._notes = _notes(tree, self._files, repeats, captioned, self._captions is not None)
+        beside = [texts.get(os.path.splitext(file)[0]) for file in files] if self._captions is not None else []
+        captioned = {text for text in beside if text is not None}
+        self._texts_beside = _paths(beside) if captioned else None
+        self._files = _paths(files)
+        self._notes = _notes(tree, files, repeats, captioned, self._captions is not None)
 
     def _takes(self, file: str) -> bool:
         if self._extensions is not None:
             return _ending(file) in self._extensions
         return _ending(file) not in NO_RECORDS and PurePosixPath(file).name.lower() not in NOTICES
 
-    def _read_captions(self, texts: Mapping[str, str]) -> dict[str, list[str] | Unreadable]:
-        """Return the captions of each record that has a text beside it, or why they cannot be read.
-
-        Args:
-            texts: path without extension -> the file of text.
-        """
-        found: dict[str, list[str] | Unreadable] = {}
-        for file in self._files:
-            beside = texts.get(os.path.splitext(file)[0])
-            if beside is not None:
-                path = Path(self.root, beside)
-                try:
-                    text = read_text(path, self._encoding)
-                except BadSample as error:
-                    found[file] = Unreadable(f"'{beside}' cannot be read: {error}", error.kind, str(path))
-                    continue
-                lines = [line.strip() for line in text.splitlines() if line.strip()]
-                found[file] = lines or Unreadable("caption is empty", "empty", str(path))
-        return found
-
     @property
     def fields(self) -> tuple[str, ...]:
         """The field of the files and, when any file has captions beside it, the field of captions."""
-        captioned = self._captions is not None and (self._captions_of or self._template is not None)
+        captioned = self._captions is not None and (self._texts_beside is not None or self._template is not None)
         return (self._field, self._captions) if captioned and self._captions else (self._field,)
 
     def __len__(self) -> int:
@@ -176,9 +162,33 @@ class FolderSource(Source):
         """Return which kinds of files are records, and what is left out."""
         return list(self._notes)
 
+    def columns(self) -> RecordColumns:
+        """Return ids, labels, splits and groups of all records."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> RecordColumns:
+        count, names, splits = len(self), [], []
+        of_label: dict[str, list[str | None]] = {}
+        for at in range(count):
+            name, labels, split = self._key_of(self._path(self._files, at))
+            for label, value in labels.items():
+                of_label.setdefault(label, [None] * count)[at] = value
+            names.append(name)
+            splits.append(split)
+        ids, columns = pa.array(names, pa.string()), {label: pa.array(cells) for label, cells in of_label.items()}
+        groups = pc.coalesce(columns[self._group], ids) if self._group in columns else ids
+        return RecordColumns(
+            count, ids, columns, pa.array(splits, pa.string()) if self._split_folders else None, groups
+        )
+
     def key(self, index: int) -> Record:
         """Return the record at `index` without its values."""
-        file = self._files[index]
+        name, labels, split = self._key_of(self._path(self._files, index))
+        return Record(name, {}, labels, split, labels.get(self._group, name) if self._group else name)
+
+    def _key_of(self, file: str) -> tuple[str, dict[str, str], str | None]:
+        """Return the id, the labels and the split of a file."""
         # A file name that is not Unicode still makes an id that every machine can write and hash.
         name = file.encode("utf-8", "backslashreplace").decode()
         folders = PurePosixPath(name).parts[1 if self._split_folders else 0 : -1]
@@ -186,18 +196,35 @@ class FolderSource(Source):
         if self._pattern and (match := self._pattern.fullmatch(PurePosixPath(name).stem)):
             labels |= match.groupdict()
         labels |= {label: self._name(label, labels[label], name) for label in self._classes if label in labels}
-        split = part_name(file.partition("/")[0]) if self._split_folders else None
-        return Record(name, {}, labels, split, labels.get(self._group, name) if self._group else name)
+        return name, labels, part_name(file.partition("/")[0]) if self._split_folders else None
+
+    def _path(self, paths: pa.Array, index: int) -> Any:
+        """Return a path, relative to the folder; None where there is none."""
+        found = paths[range(len(self))[index]].as_py()
+        return None if found is None else os.fsdecode(found)
 
     def __getitem__(self, index: int) -> Record:
-        key, file = self.key(index), self._files[index]
+        key, file = self.key(index), self._path(self._files, index)
         values: dict[str, Any] = {self._field: self._text(file) if _ending(file) == ".txt" else file}
-        captions = self._captions_of.get(file)
+        beside = None if self._texts_beside is None else self._path(self._texts_beside, index)
+        captions = None if beside is None else self._captions_in(beside)
         if captions is None and (caption := self._caption_of(key.labels)) is not None:
             captions = [caption]
         if captions is not None and self._captions is not None:
             values[self._captions] = one_or_several(captions) if isinstance(captions, list) else captions
         return replace(key, values=values)
+
+    def _captions_in(self, beside: str) -> list[str] | Unreadable:
+        """Return the captions in the text beside a file, or why they cannot be read."""
+        path = Path(self.root, beside)
+        try:
+            text = read_text(path, self._encoding)
+        except BadSample as error:
+            if is_transient(error):
+                raise
+            return Unreadable(f"'{beside}' cannot be read: {error}", error.kind, str(path))
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines or Unreadable("caption is empty", "empty", str(path))
 
     def _name(self, label: str, value: str, file: str) -> str:
         number = int(value) if value.isdecimal() else None
@@ -215,6 +242,11 @@ class FolderSource(Source):
             if is_transient(error):
                 raise
             return Unreadable(f"cannot be read as text: {error}", error.kind, error.where)
+
+
+def _paths(files: Sequence[str | None]) -> pa.Array:
+    """Return paths as a column of bytes, as the system has them: not every name of a file is text."""
+    return pa.array([None if file is None else os.fsencode(file) for file in files], pa.large_binary())
 
 
 def _ending(file: str) -> str:

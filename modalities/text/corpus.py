@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from sensorium import BadSample, Record, Source, TextFile, check_range
+from sensorium import BadSample, OpenedAgain, Record, RecordColumns, TextFile, check_range
 from sensorium.errors import DataError, RecipeError
 
 Unit = Literal["characters", "lines", "paragraphs"]
@@ -17,7 +20,7 @@ Span = tuple[int, int, int]
 """Start and end byte of a part of a file, and the number of its characters that are predicted."""
 
 
-class Corpus(Source):
+class Corpus(OpenedAgain):
     """Plain text files, split into windows of characters, lines or paragraphs.
 
     A byte-order mark of UTF-8, UTF-16 or UTF-32 says a file's encoding. The compression of a `.gz` is taken off. The id
@@ -79,10 +82,17 @@ class Corpus(Source):
     def __len__(self) -> int:
         return len(self._windows)
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its text."""
-        file, start, _, part, characters = self._windows[index].tolist()
-        return Record(f"{self._names[file]}:{start}", {}, {"characters": characters}, self._splits[part])
+    def columns(self) -> RecordColumns:
+        """Return ids, labels and splits of all windows."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> RecordColumns:
+        file_N, start_N, _, part_N, characters_N = self._windows.T
+        starts = pa.array(np.ascontiguousarray(start_N)).cast(pa.string())
+        ids = pc.binary_join_element_wise(_words(self._names, file_N), starts, ":")
+        splits = None if self._splits == (None, None) else _words(self._splits, part_N)
+        return RecordColumns(len(self), ids, {"characters": pa.array(np.ascontiguousarray(characters_N))}, splits)
 
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         """Read one window.
@@ -93,6 +103,11 @@ class Corpus(Source):
         key = self.key(index)
         file, start, end, *_ = self._windows[index].tolist()
         return Record(key.id, {self._field: self._files[file].read(start, end)}, key.labels, key.split)
+
+
+def _words(words: Sequence[str | None], number_N: np.ndarray) -> pa.Array:
+    """Return the word of each number as a column."""
+    return pa.array(words, pa.string()).take(pa.array(np.ascontiguousarray(number_N)))
 
 
 def _names(files: list[Path]) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from sensorium import Record, Source, Unreadable
+from sensorium import OpenedAgain, Record, RecordColumns, Unreadable
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph
 
@@ -28,7 +29,7 @@ class GraphRecord:
     split: str | None = None
 
 
-class GraphSource(Source):
+class GraphSource(OpenedAgain):
     """Graphs in memory.
 
     Args:
@@ -50,10 +51,13 @@ class GraphSource(Source):
     def __len__(self) -> int:
         return len(self._graphs)
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its graph."""
-        one = self._graphs[index]
-        return Record(one.id, {}, dict(one.labels), one.split)
+    def columns(self) -> RecordColumns:
+        """Return ids, labels and splits of all graphs."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> RecordColumns:
+        return RecordColumns.of_keys([Record(one.id, {}, one.labels, one.split) for one in self._graphs])
 
     def __getitem__(self, index: int) -> Record:
         one = self._graphs[index]

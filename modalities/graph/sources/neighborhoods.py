@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from sensorium import Record, Source, TableReader
+from sensorium import OpenedAgain, Record, RecordColumns, TableReader
+from sensorium.contracts.record_columns import label_column
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.tables import FeatureColumns, Format, edge_index_of
@@ -60,7 +62,7 @@ class Neighbors:
         return found_M, np.unique(np.concatenate([local_2e, local_2e[::-1]], axis=1), axis=1)
 
 
-class NodeSource(Source):
+class NodeSource(OpenedAgain):
     """The nodes of a graph in memory as records.
 
     Args:
@@ -81,7 +83,7 @@ class NodeSource(Source):
         edges_2E: np.ndarray,
         categories_NF: np.ndarray,
         values_NV: np.ndarray,
-        labels: Mapping[str, Sequence[Any]],
+        labels: Mapping[str, Sequence[Any] | np.ndarray],
         splits: Sequence[str | None] | None,
         ids: Sequence[str] | None,
         fanout: tuple[int, ...],
@@ -96,10 +98,15 @@ class NodeSource(Source):
             raise RecipeError(f"data.source.fanout samples at least one neighbor at each hop, not {list(fanout)}.")
         self._neighbors = Neighbors(edges_2E, nodes)
         self._categories_NF, self._values_NV = categories_NF, values_NV
-        self._labels, self._splits, self._ids = labels, splits, ids
         self._fanout, self._seed, self._field = fanout, seed, field
         sampled = records is not None and records < nodes
         self._nodes = np.sort(np.random.default_rng(seed).permutation(nodes)[:records]) if sampled else np.arange(nodes)
+        self._columns = RecordColumns(
+            nodes,
+            None if ids is None else pa.array(ids, pa.string()),
+            {name: label_column(name, cells) for name, cells in labels.items()},
+            None if splits is None else pa.array(splits, pa.string()),
+        ).take(self._nodes)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -109,12 +116,9 @@ class NodeSource(Source):
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its neighborhood."""
-        node = int(self._nodes[index])
-        labels = {name: column[node] for name, column in self._labels.items() if column[node] is not None}
-        split = None if self._splits is None else self._splits[node]
-        return Record(str(node) if self._ids is None else self._ids[node], {}, labels, split)
+    def columns(self) -> RecordColumns:
+        """Return ids, labels and splits of all nodes that are records."""
+        return self._columns
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
@@ -254,6 +258,6 @@ class StochasticBlocks(NodeSource):
         centers_CV = signal * rng.standard_normal((classes, dims))
         values_NV = centers_CV[block_N] + rng.standard_normal((nodes, dims))
         no_categories = np.zeros((nodes, 0), np.int64)
-        labels = {"class": block_N.tolist()}
+        labels = {"class": block_N}
         edges_2E = edges_2E[:, edges_2E[0] != edges_2E[1]]
         super().__init__(edges_2E, no_categories, values_NV, labels, None, None, fanout, records, seed, field)

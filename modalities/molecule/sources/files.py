@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
-from sensorium import BadSample, Record, Source, TableReader
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sensorium import BadSample, OpenedAgain, Record, RecordColumns, TableReader
+from sensorium.contracts.record_columns import Column, label_column
 from sensorium.errors import DataError, Location
 from sensorium.modalities.molecule.scaffolds import murcko_scaffold, scaffold_split
 from sensorium.modalities.molecule.sources.formats import MoleculeFile, open_molecules
@@ -15,7 +21,7 @@ from sensorium.modalities.molecule.sources.formats import MoleculeFile, open_mol
 SCAFFOLD = "scaffold"
 
 
-class MoleculeFiles(Source):
+class MoleculeFiles(OpenedAgain):
     """Molecules out of .smi, .csv, .tsv, .jsonl, .parquet and .sdf files; `.gz` on top of text formats is understood.
 
     A record's value is a SMILES, or a mol block. Lines of .smi files and blocks of .sdf files have a "name"; the
@@ -87,25 +93,43 @@ class MoleculeFiles(Source):
         except BadSample:
             return None
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its molecule."""
-        file, molecules, row = self._at(index)
-        name = molecules.cell(row, self._id) if self._id is not None else None
-        if self._id is not None and name is None:
-            raise DataError(f"Record {row} of '{self._names[file]}' has an empty id in column '{self._id}'.")
-        labels = {label: molecules.cell(row, column) for label, column in self._labels.items()}
-        split, group = None, None
+    def columns(self) -> RecordColumns:
+        """Return ids, labels, splits and groups of all molecules."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> RecordColumns:
+        several = len(self._files) > 1
+        ids = [self._ids(name, file, several) for name, file in zip(self._names, self._files, strict=True)]
+        labels = {label: self._cells(column) for label, column in self._labels.items()}
+        splits, groups = None, None
         if self._scaffolds is not None:
-            split, group = self._parts[index], self._scaffolds[index]
+            splits, groups = pa.array(self._parts, pa.string()), pa.array(self._scaffolds, pa.string())
         elif self._split is not None:
-            split = molecules.cell(row, self._split)
-        return Record(
-            str(name) if name is not None else f"{self._names[file]}/{row}" if len(self._files) > 1 else str(row),
-            {},
-            {label: value for label, value in labels.items() if value is not None},
-            split,
-            group,
+            splits = self._cells(self._split).cast(pa.string())
+        named = self._id is not None or several
+        return RecordColumns(len(self), pa.chunked_array(ids) if named else None, labels, splits, groups)
+
+    def _cells(self, column: str) -> Column:
+        """Return a column of all files."""
+        parts = [file.cells(column) for file in self._files]
+        kinds = {part.type for part in parts} - {pa.null()}
+        if len(kinds) > 1:
+            return label_column(column, [cell for part in parts for cell in part.to_pylist()])
+        return pa.chunked_array(
+            [chunk.cast(kinds.copy().pop()) if kinds else chunk for part in parts for chunk in part.chunks]
         )
+
+    def _ids(self, name: str, file: MoleculeFile, several: bool) -> pa.Array:
+        """Return the ids of a file's records: those of a column, or their numbers, behind its name among several."""
+        if self._id is None:
+            rows = pa.array(np.arange(len(file))).cast(pa.string())
+            return pc.binary_join_element_wise(name, rows, "/") if several else rows
+        cells = file.cells(self._id)
+        if cells.null_count:
+            row = pc.index(pc.is_null(cells), True).as_py()
+            raise DataError(f"Record {row} of '{name}' has an empty id in column '{self._id}'.")
+        return pa.array([str(cell) for cell in cells.to_pylist()], pa.string())
 
     def locate(self, index: int, field: str) -> Location:
         """Return the file and the line of a molecule, and its column in a table."""

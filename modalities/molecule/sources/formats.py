@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from sensorium import BadSample, TableReader
+from sensorium.contracts.record_columns import label_column
 from sensorium.errors import DataError, Location
 
 SMILES, SDF = (".smi", ".ism", ".smiles"), (".sdf", ".sd")
@@ -33,6 +35,11 @@ class MoleculeFile(ABC):
     @abstractmethod
     def cell(self, row: int, column: str) -> Any:
         """Return the cell of a record in another column, None when it is missing."""
+
+    def cells(self, column: str) -> pa.ChunkedArray:
+        """Return the cells of all records in another column, null where one is missing."""
+        cells = label_column(column, [self.cell(row, column) for row in range(len(self))])
+        return pa.chunked_array([cells])
 
     @abstractmethod
     def where(self, row: int) -> Location:
@@ -114,6 +121,10 @@ class SmilesTable(MoleculeFile):
     def cell(self, row: int, column: str) -> Any:
         """Return a cell of another column."""
         return self._table.cell(column, row)
+
+    def cells(self, column: str) -> pa.ChunkedArray:
+        """Return another column."""
+        return self._table.plain(column)
 
     def where(self, row: int) -> Location:
         """Return the line, or the row, and the column of SMILES."""

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 from rdkit import RDConfig
 from rdkit.Chem.QED import qed
 
-from sensorium import BadSample, Record, Source
+from sensorium import BadSample, OpenedAgain, Record, RecordColumns
 from sensorium.modalities.molecule.parse import parse
 
 FILES = {"nci": "NCI/first_5k.tpsa.csv", "wehi": "Pains/test_data/wehi_mols.csv"}
 
 
-class RdkitSamples(Source):
+class RdkitSamples(OpenedAgain):
     """Molecules bundled with RDKit: 4,999 of the NCI, or 10,000 of the WEHI.
 
     Args:
@@ -37,7 +39,9 @@ class RdkitSamples(Source):
         self, dataset: Literal["nci", "wehi"] = "nci", field: str = "molecule", label: Literal["tpsa", "qed"] = "tpsa"
     ) -> None:
         self._field = field
-        self._records = list(_records(dataset, field, label))
+        records = list(_records(dataset, field, label))
+        self._columns = RecordColumns.of_keys(records)
+        self._smiles = pa.array([record.values[field] for record in records], pa.string())
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -45,16 +49,15 @@ class RdkitSamples(Source):
         return (self._field,)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._columns)
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its SMILES."""
-        record = self._records[index]
-        return Record(record.id, {}, dict(record.labels))
+    def columns(self) -> RecordColumns:
+        """Return ids and labels of all molecules."""
+        return self._columns
 
     def __getitem__(self, index: int) -> Record:
-        record = self._records[index]
-        return Record(record.id, dict(record.values), dict(record.labels))
+        key = self.key(index)
+        return replace(key, values={self._field: self._smiles[range(len(self))[index]].as_py()})
 
 
 def _records(dataset: str, field: str, label: str) -> Iterator[Record]:

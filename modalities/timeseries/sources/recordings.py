@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from sensorium import Record, Source, Span, check_range
+from sensorium import OpenedAgain, Record, RecordColumns, check_range
+from sensorium.contracts.record_columns import Column, label_column
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.timeseries.series import Axes, Series
 
@@ -39,12 +44,6 @@ class Recording:
     group: str | None = None
     times_T: np.ndarray | None = None
     channels: tuple[str, ...] | None = None
-
-    def time(self, start: int, stop: int) -> Span:
-        """Return the time stamps of the first step and the last one before `stop`."""
-        if self.times_T is None:
-            return Span(float(start), float(stop - 1))
-        return Span(self.times_T[start], self.times_T[stop - 1])
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class SlidingWindow:
                 yield start, stop, part
 
 
-class RecordingSource(Source):
+class RecordingSource(OpenedAgain):
     """Recordings, or windows of them, under one field.
 
     A window is named "recording:first step". Windows of one recording are one group, and so share a split, unless
@@ -156,10 +155,13 @@ class RecordingSource(Source):
                 f"All windows of {name} belong to one recording, which cannot be split into train, val and test: "
                 "set data.source.by_time to the fractions of val and test at its end, such as [0.1, 0.2]."
             )
-        self._spans = [
-            (number, *span) for number, r in enumerate(recordings) for span in windows.spans(r.values_CT.shape[1])
-        ]
-        if not self._spans:
+        spans = (
+            (number, start, stop, -1 if part is None else PARTS.index(part))
+            for number, r in enumerate(recordings)
+            for start, stop, part in windows.spans(r.values_CT.shape[1])
+        )
+        self._spans = np.fromiter(spans, np.dtype((np.int64, 4)))
+        if not len(self._spans):
             raise DataError(
                 f"No series of {name} is longer than the {windows.ahead} steps after a window: lower data.source.ahead."
             )
@@ -172,27 +174,77 @@ class RecordingSource(Source):
     def __len__(self) -> int:
         return len(self._spans)
 
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its series."""
-        number, start, stop, part = self._spans[index]
-        r = self.recordings[number]
-        first = stop - 1 if self._windows.label_at == "last" and self._windows.window is not None else start
-        labels = {name: _label(value, first, stop) for name, value in r.labels.items()}
-        axes = self._axes_of(r)
+    def columns(self) -> RecordColumns:
+        """Return ids, labels, splits, groups and time stamps of all windows."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> RecordColumns:
+        number_N, start_N, _, part_N = np.ascontiguousarray(self._spans.T)
+        labels = {name: self._label(name) for name in dict.fromkeys(n for r in self.recordings for n in r.labels)}
         if self._windows.ahead:
-            names = None if axes is None else axes.channels
-            labels |= _ahead(r.values_CT[:, stop - 1 : stop + self._windows.ahead], names)
-        labels = {name: value for name, value in labels.items() if value is not None}
+            labels |= self._labels_ahead()
+        ids = _taken([r.id for r in self.recordings], number_N)
+        splits = _taken([r.split for r in self.recordings], number_N)
         if self._windows.window is None:
-            time = None if r.times_T is None else r.time(start, stop)
-            return Record(r.id, {}, labels, r.split, r.group, time)
-        group = r.id if r.group is None else r.group
-        group = f"{group}/{part}" if part else group
-        return Record(f"{r.id}:{start}", {}, labels, part or r.split, group, r.time(start, stop))
+            groups = _taken([r.group for r in self.recordings], number_N)
+            return RecordColumns(len(self), ids, labels, splits, groups, *self._times())
+        groups = _taken([r.id if r.group is None else r.group for r in self.recordings], number_N)
+        if self._windows.by_time is not None:
+            splits = _taken(list(PARTS), part_N)
+            groups = pc.binary_join_element_wise(groups, splits, "/")
+        ids = pc.binary_join_element_wise(ids, pa.array(start_N).cast(pa.string()), ":")
+        return RecordColumns(len(self), ids, labels, splits, groups, *self._times())
+
+    def _label(self, name: str) -> Column:
+        """Return a label of all windows: that of their recordings, or of their steps."""
+        of_recording = [r.labels.get(name) for r in self.recordings]
+        number_N, start_N, stop_N, _ = np.ascontiguousarray(self._spans.T)
+        if not any(map(_has_steps, of_recording)):
+            return label_column(name, of_recording).take(pa.array(number_N))
+        is_last = self._windows.label_at == "last" and self._windows.window is not None
+        spans = zip(number_N.tolist(), (stop_N - 1 if is_last else start_N).tolist(), stop_N.tolist(), strict=True)
+        return label_column(name, [_label(of_recording[number], first, stop) for number, first, stop in spans])
+
+    def _labels_ahead(self) -> dict[str, Column]:
+        """Return the last value of each window, "ahead 0", and the values after it; a missing one is null."""
+        axes, channels = self._axes_of(self.recordings[0]), len(self.recordings[0].values_CT)
+        names = [f"channel {channel}" for channel in range(channels)] if axes is None else list(axes.channels)
+        step_A = np.arange(self._windows.ahead + 1)
+        x_CNA = np.concatenate(
+            [
+                r.values_CT[:, stop_M[:, None] - 1 + step_A].astype(np.float64)
+                for r, (_, stop_M) in zip(self.recordings, self._windows_of_recordings(), strict=True)
+            ],
+            axis=1,
+        )
+        return {
+            f"ahead {step}, {name}" if channels > 1 else f"ahead {step}": pa.array(x_NA[:, step], from_pandas=True)
+            for name, x_NA in zip(names, x_CNA, strict=True)
+            for step in step_A.tolist()
+        }
+
+    def _times(self) -> tuple[Column | None, Column | None]:
+        """Return the time stamps of the first and the last step of all windows, or None where there are none."""
+        whole = self._windows.window is None
+        if whole and all(r.times_T is None for r in self.recordings):
+            return None, None
+        ends: list[list[np.ndarray]] = [[], []]
+        for r, (start_M, stop_M) in zip(self.recordings, self._windows_of_recordings(), strict=True):
+            for stamps, step_M in zip(ends, (start_M, stop_M - 1), strict=True):
+                numbers_M = np.full(len(step_M), np.nan) if whole else step_M.astype(np.float64)
+                stamps.append(numbers_M if r.times_T is None else r.times_T[step_M])
+        return tuple(map(_stamps, ends))  # type: ignore[return-value]
+
+    def _windows_of_recordings(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield for each recording the first steps of its windows, and the steps after their last ones."""
+        edges = np.searchsorted(self._spans[:, 0], np.arange(len(self.recordings) + 1))
+        for first, last in pairwise(edges.tolist()):
+            yield self._spans[first:last, 1], self._spans[first:last, 2]
 
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         key = self.key(index)
-        number, start, stop, _ = self._spans[index]
+        number, start, stop, _ = self._spans[index].tolist()
         values_CT, axes = self.recordings[number].values_CT[:, start:stop], self._axes_of(self.recordings[number])
         value = values_CT if axes is None else Series.of(values_CT, axes)
         return replace(key, values={self._field: value})
@@ -202,20 +254,27 @@ class RecordingSource(Source):
         return self.axes if recording.channels is None else Axes(recording.channels)
 
 
+def _taken(words: Sequence[str | None], number_N: np.ndarray) -> pa.Array | None:
+    """Return the word of each number as a column; None where all words are missing."""
+    return None if all(word is None for word in words) else pa.array(words, pa.string()).take(pa.array(number_N))
+
+
+def _stamps(parts: Sequence[np.ndarray]) -> Column:
+    """Return time stamps of all recordings, null where a recording has none."""
+    if any(stamps.dtype.kind == "M" for stamps in parts):
+        dates = [s.astype("datetime64[ns]") if s.dtype.kind == "M" else np.full(len(s), "NaT", "M8[ns]") for s in parts]
+        return pa.array(np.concatenate(dates))
+    return pa.array(np.concatenate(parts).astype(np.float64), from_pandas=True)
+
+
+def _has_steps(value: Any) -> bool:
+    """Whether a label has a value for each time step."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def _label(value: Any, start: int, stop: int) -> Any:
     """Return a label's value over some steps: the most frequent one, the earliest of equals; None when it has none."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if not _has_steps(value):
         return value
     counts = Counter(label for label in value[start:stop] if label is not None)
     return counts.most_common(1)[0][0] if counts else None
-
-
-def _ahead(values_CT: np.ndarray, names: Sequence[str] | None) -> dict[str, float | None]:
-    """Return the last value of a window, "ahead 0", and the values after it as labels; a missing one is None."""
-    several = len(values_CT) > 1
-    names = [f"channel {channel}" for channel in range(len(values_CT))] if names is None else names
-    return {
-        f"ahead {step}, {name}" if several else f"ahead {step}": None if value != value else float(value)
-        for name, values_T in zip(names, values_CT, strict=True)
-        for step, value in enumerate(values_T)
-    }
