@@ -39,9 +39,10 @@ def _opened_again(
         DataError: when its records have changed since.
     """
     source = kind(*arguments, **options)
-    if len(source) != count or source.columns().fingerprint() != fingerprint:
-        raise DataError(
-            f"The source {kind.__name__} has other records now than when it was opened ({len(source):,}, then "
-            f"{count:,}): no file may change while it is used."
-        )
-    return source
+    if len(source) != count:
+        change = f"had {count:,} records when it was opened, and has {len(source):,} now"
+    elif source.columns().fingerprint() != fingerprint:
+        change = "had other ids, labels, splits, groups or times when it was opened than it has now"
+    else:
+        return source
+    raise DataError(f"The source {kind.__name__} {change}: no store may change while it is used.")

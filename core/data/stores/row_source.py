@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from sensorium.contracts import RecordColumns
+from sensorium.contracts import OpenedAgain, RecordColumns
 from sensorium.contracts.record_columns import Column
 from sensorium.data.fields import Columns
 from sensorium.data.stores.keys import KeyUses, record_columns
-from sensorium.data.stores.opened_again import OpenedAgain
 from sensorium.data.stores.row_values import RowValues, require_columns
 from sensorium.errors import BadSample, DataError, Location
 from sensorium.types import Record

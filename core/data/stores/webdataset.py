@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from sensorium.contracts import RecordColumns
+from sensorium.contracts import OpenedAgain, RecordColumns
 from sensorium.data.several import one_or_several, values_of
 from sensorium.data.stores.files import StoredFile, stored_files, title_of
 from sensorium.data.stores.keys import KeyUses, record_columns
 from sensorium.data.stores.members import ENTRY, Members, entry_of, extension_of, value_of
-from sensorium.data.stores.opened_again import OpenedAgain
 from sensorium.data.stores.per_process import PerProcess
 from sensorium.data.stores.spans import Span, SpanReader
 from sensorium.data.stores.tar_index import TarIndex, tar_index
