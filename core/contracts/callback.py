@@ -133,7 +133,7 @@ class Callback:
         """Do something before a checkpoint is written, and before `state_dict` is asked for it."""
 
     def after_checkpoint(self, training: Training, path: Path) -> None:
-        """Do something after a checkpoint is written.
+        """Do something after a checkpoint is written, which is later than its step where training goes on meanwhile.
 
         Args:
             training: `training.step` steps are done.
