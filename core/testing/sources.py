@@ -71,6 +71,18 @@ def reads_several_records_at_once(checked: CheckedPart) -> None:
     expect(source.read([]) == [], "read returns something for no positions")
 
 
+def says_in_columns_what_its_keys_say(checked: CheckedPart) -> None:
+    """`columns()` has the id, labels, split, group and times of every record that `key(i)` has, the second time too."""
+    source = checked.source
+    for columns in (source.columns(), source.columns()):
+        expect(len(columns) == len(source), f"columns() has {len(columns)} records, the source {len(source)}")
+        for index in range(min(len(source), MAX_RECORDS)):
+            expect(
+                same(columns.key(index), replace(source.key(index), values={})),
+                f"columns() says of record {index} something else than key({index})",
+            )
+
+
 def raises_index_error_past_the_end(checked: CheckedPart) -> None:
     """Reading past the last record raises `IndexError`, so that iteration ends."""
     source = checked.source
@@ -251,6 +263,7 @@ CHECKS = (
     has_unique_record_ids,
     returns_records_that_match_their_keys,
     reads_several_records_at_once,
+    says_in_columns_what_its_keys_say,
     raises_index_error_past_the_end,
     can_be_pickled,
     has_the_same_records_in_every_object,

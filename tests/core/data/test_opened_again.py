@@ -42,24 +42,23 @@ def test_records_that_changed_meanwhile_are_told(table):
         pickle.loads(pickled)
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_workers_that_are_spawned_open_the_source_themselves(table, tmp_path, method):
-    (tmp_path / "files").mkdir()
-    for name in "abc":
-        (tmp_path / "files" / f"{name}.vec").write_text("1 2")
-    sources = {"x": TableSource(str(table), labels=["kind"]), "image": FolderSource(str(tmp_path / "files"))}
-    for field, source in sources.items():
-        modality = toys.VectorModality() if field == "x" else toys.FileModality()
-        decoder = RecordDecoder(source, {"v": field}, {"v": modality})
-        work = [(0, np.array([2, 0])), (0, np.array([1]))]
-        context = multiprocessing.get_context(method)
-        loader = DataLoader(
-            decoder, None, sampler=work, num_workers=1, collate_fn=_as_it_is, multiprocessing_context=context
-        )
-        for made, piece in zip(loader, work, strict=True):
-            here = decoder[piece].records
-            assert made.records.ids == here.ids
-            assert made.records.batches["v"].values.equal(here.batches["v"].values)
+def test_workers_that_are_spawned_open_the_source_themselves(table):
+    decoder = RecordDecoder(TableSource(str(table), labels=["kind"]), {"v": "x"}, {"v": toys.VectorModality()})
+    work = [(0, np.array([2, 0])), (0, np.array([1]))]
+    start = {"num_workers": 1, "multiprocessing_context": multiprocessing.get_context("spawn")}
+    loader = DataLoader(decoder, None, sampler=work, collate_fn=_as_it_is, **start)
+    for made, piece in zip(loader, work, strict=True):
+        here = decoder[piece].records
+        assert made.records.ids == here.ids
+        assert made.records.batches["v"].values.equal(here.batches["v"].values)
+
+
+def test_a_folder_is_listed_again(tmp_path):
+    for name in "cab":
+        (tmp_path / f"{name}.vec").write_text("1 2")
+    source = FolderSource(str(tmp_path))
+    again = pickle.loads(pickle.dumps(source))
+    assert [again[i] for i in range(3)] == [source[i] for i in range(3)]
 
 
 def _as_it_is(made):

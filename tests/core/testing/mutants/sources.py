@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,12 @@ class Words(Source):
 
     def value_of(self, index):
         return self.words[index]
+
+
+@caught_by("says in columns what its keys say")
+class ForgetsGroupsInColumns(Words):
+    def columns(self):
+        return replace(super().columns(), groups=None)
 
 
 @caught_by("has the same records in every object")
