@@ -1,7 +1,7 @@
 """Ten million records without media: seconds and memory to open, to split and to take the first step.
 
-Each stage is a process of its own, so that its peak memory is its own; `split` and `step` open first. The same script runs
-with the code of an older commit (`--python` of an environment that has it).
+Each stage is a process of its own, so that its peak memory is its own; `split` and `step` open first. The same script
+runs with the code of an older commit (`--python` of an environment that has it).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _work(stage: str, table: Path, folder: Path) -> None:
     if stage == "resume":
         sensorium.fit(resume=folder, evaluate=False, overrides=["train.steps=2"])
         return
-    options["columns"] = {"timeseries": ["x"] * 1}
+    options["columns"] = {"timeseries": ["x"]}
     recipe = {
         "data": {"source": options, "batch": 256, "workers": 0, "val": 0.1, "test": 0.1},
         "modalities": {"timeseries": {"encoder": {"name": "dilated", "dim": 16, "depth": 1}, "views": "plain"}},
