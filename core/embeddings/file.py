@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from sensorium.data.summary import RecordSummary
-from sensorium.embeddings.parts import require_lance
+from sensorium.embeddings.parts import STORED, require_lance
 from sensorium.embeddings.table import CAPTION, LABEL, PATH
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import choose_column
@@ -43,8 +43,11 @@ class EmbeddingFile:
             raise RunError(f"There is no file of embeddings '{path}'; `sensorium embed RUN {path}` makes one.")
         self._data = _open(self.path)
         schema: pa.Schema = self._data.schema
-        self._columns = {field.name: field.type for field in schema}
-        noted = (schema.metadata or {}).get(b"sensorium")
+        metadata = schema.metadata or {}
+        names = json.loads(metadata.get(STORED.encode(), b"{}"))
+        self._stored = {names.get(name, name): name for name in schema.names}
+        self._columns = {names.get(field.name, field.name): field.type for field in schema}
+        noted = metadata.get(b"sensorium")
         self.about: dict[str, Any] = json.loads(noted) if noted else {}
         """What it was made of and how; empty for a file that `embed` did not write."""
         self.modalities = tuple(name for name, kind in self._columns.items() if _is_list_of_numbers(kind))
@@ -146,7 +149,8 @@ class EmbeddingFile:
         named = [name for name in self._columns if name == "id" or name.startswith((LABEL, CAPTION, PATH))]
         if not named:
             return [(str(row), RecordSummary()) for row in rows]
-        found = self._data.take(pa.array(rows, pa.int64()), columns=named).to_pylist()
+        stored = [self._stored[name] for name in named]
+        found = self._data.take(pa.array(rows, pa.int64()), columns=stored).rename_columns(named).to_pylist()
 
         def of(record: dict[str, Any], prefix: str) -> dict[str, Any]:
             return {
@@ -181,7 +185,9 @@ class EmbeddingFile:
 
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         ahead = {"fragment_readahead": 1} if isinstance(self._data, ds.Dataset) else {}
-        yield from self._data.to_batches(columns=columns, batch_size=BATCH, batch_readahead=1, **ahead)
+        stored = [self._stored[name] for name in columns]
+        for batch in self._data.to_batches(columns=stored, batch_size=BATCH, batch_readahead=1, **ahead):
+            yield batch.rename_columns(columns)
 
     def _matrix(self, name: str, column: pa.Array) -> np.ndarray:
         """Return the lists that are there as float32 (M, D)."""

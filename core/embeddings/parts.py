@@ -19,6 +19,8 @@ from sensorium.runs.atomic import not_written, sweep, write_atomically, write_js
 
 IDENTITY, JOINED, FIRST = "embedding.json", "joined", "first"
 ENDING = ".parts"
+STORED = "sensorium.columns"
+"""Metadata of a schema: name of a column as it is stored -> what it stands for, where they differ."""
 
 
 class PartsFolder:
@@ -135,10 +137,19 @@ def _write_parquet(path: Path, schema: pa.Schema, groups: Iterator[pa.Table]) ->
 
 
 def _write_lance(path: Path, schema: pa.Schema, groups: Iterator[pa.Table]) -> None:
+    """Write a dataset whose columns have no dots in their names, as Lance demands; what they stand for is noted."""
     import lance
 
-    batches = (batch for rows in groups for batch in rows.to_batches())
-    lance.write_dataset(pa.RecordBatchReader.from_batches(schema, batches), str(path), schema=schema)
+    stored: dict[str, str] = {}
+    for name in schema.names:
+        other = name.replace(".", "_")
+        while other in stored:
+            other += "_"
+        stored[other] = name
+    renamed = pa.schema([field.with_name(name) for name, field in zip(stored, schema, strict=True)])
+    renamed = renamed.with_metadata({**(schema.metadata or {}), STORED: json.dumps(stored)})
+    batches = (batch for rows in groups for batch in pa.Table.from_arrays(rows.columns, schema=renamed).to_batches())
+    lance.write_dataset(pa.RecordBatchReader.from_batches(renamed, batches), str(path), schema=renamed)
 
 
 def _remove(path: Path) -> None:

@@ -256,3 +256,21 @@ def test_a_file_of_other_weights_or_another_space_is_refused(run, tmp_path):
     embed(run, tmp_path / "f.parquet", space="features")
     with pytest.raises(RunError, match="vectors of the space 'features', not 'embedding'"):
         sensorium.mine(run, vectors=tmp_path / "f.parquet", **known())
+
+
+def test_a_lance_dataset_has_the_same_rows_and_replaces_one_of_before(run, tmp_path):
+    pytest.importorskip("lance")
+    embed(run, tmp_path / "v.parquet", half=True)
+    for options in ({}, {"half": True}):
+        embed(run, tmp_path / "v.lance", **options)
+    one, other = EmbeddingFile(tmp_path / "v.lance"), EmbeddingFile(tmp_path / "v.parquet")
+    assert one.about == other.about
+    assert len(one) == len(other) == 120
+    for part in ("all", "test"):
+        a, b = one.table(part=part), other.table(part=part)
+        assert a.ids == b.ids
+        assert a.labels["class"].tolist() == b.labels["class"].tolist()
+        for name in ("a", "b"):
+            np.testing.assert_array_equal(a.features[name], b.features[name])
+    assert one.summaries([7, 3]) == other.summaries([7, 3])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.lance", "v.parquet"]
