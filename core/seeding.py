@@ -1,4 +1,4 @@
-"""Seeds: a sample's from (seed, epoch, id), a step's from (seed, step, rank).
+"""Seeds: a sample's from (seed, epoch, id), views' from (seed, step), what else a rank draws from (seed, step, rank).
 
 No stream of random numbers runs through a training, so there is none to save: whatever is drawn depends only on
 these names, never on workers, arrival order or how often a run was resumed.

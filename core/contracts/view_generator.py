@@ -31,7 +31,9 @@ class ViewGenerator(ABC):
         """Return `views` views of the batch, and `negative_views` negative ones after them.
 
         Parameters are drawn per example from `rng`, a generator on the batch's device; the input is not
-        modified, and no global generator is used.
+        modified, and no global generator is used. Draws with examples along the first axis (or copies of all, one
+        after the other) are those of the global batch, whatever number of ranks it is cut for; what each example needs
+        another number of is drawn from `sensorium.RowStreams`.
         """
 
     def stage(self, example: Any, rng: torch.Generator) -> Any:

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from sensorium.seeding import generator, host_generator, seed_globals, seed_of, uniform_of
+from sensorium.seeding import RowStreams, generator, host_generator, seed_globals, seed_of, uniform_of
 
 
 def test_seeds_are_the_same_everywhere_and_depend_on_every_name():
@@ -64,3 +64,24 @@ def test_a_device_generator_seeds_the_host_generator_and_advances(monkeypatch):
     }
     assert len(seeds) == 2
     assert moved[0] is far
+
+
+def test_a_row_draws_the_same_whatever_rows_are_beside_it():
+    def streams(rows=6):
+        return RowStreams(rows, torch.Generator().manual_seed(5))
+
+    one = streams()
+    first, second = one.rand(torch.tensor([0, 0, 2, 2, 2, 5])), one.rand(torch.tensor([0, 1, 1, 2]))
+    other = streams().select(torch.tensor([2, 5]))
+    assert torch.equal(other.rand(torch.tensor([0, 0, 0])), first[2:5])
+    assert torch.equal(other.rand(torch.tensor([0, 1])), torch.stack([second[3], first[5]]))
+
+
+def test_streams_of_rows_are_uniform_and_independent():
+    made = RowStreams(2000, torch.Generator().manual_seed(0)).rand(torch.arange(2000).repeat_interleave(20))
+    x = made.view(2000, 20)
+    assert made.min() >= 0
+    assert made.max() < 1
+    assert abs(float(made.mean()) - 0.5) < 0.01
+    assert torch.corrcoef(x.T).fill_diagonal_(0).abs().max() < 0.1
+    assert torch.corrcoef(x[:200]).fill_diagonal_(0).abs().mean() < 0.25

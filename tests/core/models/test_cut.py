@@ -2,19 +2,20 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
 from sensorium import Batch, View
 from sensorium.errors import SensoriumError
 from sensorium.models.cut import Cutter
-from sensorium.models.learner import make_views
+from sensorium.models.learner import make_views, views_without_rows
 from sensorium.seeding import generator
-from sensorium.types import RecordBatch
+from sensorium.types import RankedValues, RecordBatch
 from tests.golden import pairs
 
-CUTS = [(0, 3, 8, 21), (0, 20, 48), (0, 48)]
-"""Bounds of the parts, of which small ones are shown repeatedly; the last has parts of no rows behind it."""
+CUTS = [(0, 3, 8, 21), (0, 20, 48)]
+"""Bounds of the parts, of which those of the first are shown repeatedly."""
 MIXES = {
     "audio-spectrogram": "mixes in another clip",
     "graph-feature-shuffling": "shuffles nodes over the graphs of a batch",
@@ -80,7 +81,7 @@ def assert_same_rows(whole: View, part: View, first: int):
         )  # sums of other orders are rounded otherwise
 
 
-@pytest.mark.parametrize("bounds", CUTS[:2], ids=str)
+@pytest.mark.parametrize("bounds", CUTS, ids=str)
 @pytest.mark.parametrize(("modality", "name"), kinds())
 def test_parts_have_the_views_of_the_whole_batch(modality, name, bounds):
     if f"{modality}-{name}" in MIXES:
@@ -93,3 +94,61 @@ def test_parts_have_the_views_of_the_whole_batch(modality, name, bounds):
     for first, part in zip(bounds, in_parts(parts, generators), strict=False):
         for view, of_part in zip(whole, part[modality], strict=True):
             assert_same_rows(view, of_part, first)
+
+
+def test_parts_that_lack_a_modality_draw_what_the_others_draw():
+    """Rows are those of the records with the modality; a part without any leaves the generator where others do."""
+    names, count = ("audio", "text", "timeseries"), 40
+    generators = {
+        "audio": built("audio", "plain"),
+        "text": built("text", "noisy"),
+        "timeseries": built("timeseries", "augment"),
+    }
+    batches = {n: pairs.fitted(n)[1].select(torch.arange(count) % pairs.BATCH) for n in names}
+    has = {n: np.random.default_rng(i).random(count) < 0.7 for i, n in enumerate(names)}
+    has["text"][25:] = False
+
+    def part(first, stop):
+        here = {n: mask[first:stop] for n, mask in has.items()}
+        rows = {n: torch.from_numpy(np.flatnonzero(mask) + first) for n, mask in here.items()}
+        made = {n: batches[n].select(rows[n]) for n in names if len(rows[n])}
+        return RecordBatch([""] * (stop - first), made, {n: None if mask.all() else mask for n, mask in here.items()})
+
+    absent = {
+        n: views_without_rows(generators[n], batches[n].select(torch.tensor([0])), 0, torch.Generator()) for n in names
+    }
+    whole = views_of(part(0, count), generators, absent=absent)
+    bounds = (0, 25, 40)
+    parts = [part(a, b) for a, b in pairwise(bounds)]
+    examples = {n: here.example for n, here in absent.items()}
+    for first, views in zip(bounds, in_parts(parts, generators, absent=absent, examples=examples), strict=False):
+        for name in names:
+            before = int(has[name][:first].sum())
+            for view, of_part in zip(whole[name], views[name], strict=True):
+                assert_same_rows(view, of_part, before)
+    assert len(views["text"][0]) == 0
+    assert len(views["timeseries"][0])
+
+
+def test_mined_negatives_are_cut_too():
+    batch = pairs.fitted("text")[1].select(torch.arange(40) % pairs.BATCH)
+    generators, has = {"text": built("text", "noisy")}, np.arange(40) % 3 != 0
+    has[20:] = False
+
+    def part(first, stop):
+        here = has[first:stop]
+        rows = torch.from_numpy(np.flatnonzero(here) + first)
+        negatives = {"text": [RankedValues(batch.select(rows), here)]} if here.any() else {}
+        return RecordBatch(
+            [""] * (stop - first),
+            {"text": batch.select(torch.arange(first, stop))},
+            {"text": None},
+            negatives=negatives,
+        )
+
+    absent = {"text": views_without_rows(generators["text"], batch, 1, torch.Generator())}
+    whole = views_of(part(0, 40), generators, absent=absent)["text"]
+    parts = [part(0, 20), part(20, 40)]
+    for first, views in zip((0, 20), in_parts(parts, generators, {"text": 1}, absent), strict=True):
+        for view, of_part in zip(whole, views["text"], strict=True):
+            assert_same_rows(view, of_part, int(has[:first].sum()) if view.is_negative else first)
