@@ -123,11 +123,10 @@ class Table:
         if pa.types.is_temporal(kind):
             cells = column.to_pylist()
             return pa.chunked_array([[None if cell is None else str(cell) for cell in cells]], pa.string())
-        if is_text(kind):
-            return pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column)
-        if pa.types.is_floating(kind):
-            return pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        return column
+        if not is_text(kind) and not pa.types.is_floating(kind):
+            return column
+        is_missing = pc.equal(column, "") if is_text(kind) else pc.is_nan(column)
+        return pc.if_else(is_missing, pa.scalar(None, kind), column) if pc.any(is_missing).as_py() else column
 
     def readable(self, name: str, use: str = "label") -> list[Any]:
         """Return the cells of a column, None where one is missing or unreadable; errors as those of `plain`."""
