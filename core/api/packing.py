@@ -10,8 +10,9 @@ from sensorium.checking.subject import find_subject
 from sensorium.errors import RecipeError
 from sensorium.packing.cells import Encoding
 from sensorium.packing.manifest import NAME, Manifest
-from sensorium.packing.packer import Packer, PackResult
+from sensorium.packing.packer import Packer, PackResult, source_of
 from sensorium.recipe import Recipe
+from sensorium.recipe.yaml_text import one_line
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 
@@ -38,8 +39,8 @@ def pack(
     `unreadable.csv` beside the shards.
 
     Args:
-        target: a recipe as `fit` takes it, a run folder, the name of a registered source, or the path of a folder or
-            table; None for the records of `source` alone.
+        target: a recipe as `fit` takes it, a run folder, a pack, the name of a registered source, or the path of a
+            folder or table; None for the records of `source` alone.
         out: the folder to write.
         overrides: `key.sub=value` texts: of a recipe any keys, of a source `data.*` and `modalities.FIELD.modality`.
         form: what is written, and the name of the source that reads it: "lance" (a dataset), "webdataset" (tars) or
@@ -65,6 +66,10 @@ def pack(
         raise RecipeError(f"shard_bytes is {shard_bytes}; it is at least 1.")
     if isinstance(target, str | Path) and (Path(target) / "recipe.yaml").is_file():
         target = Path(target) / "recipe.yaml"
+    if isinstance(target, str | Path) and (manifest := Manifest.read(Path(target))) is not None:
+        read = source_of(Path(target), manifest)
+        target = read.pop("name")
+        overrides = [*(f"data.source.{name}={one_line(value)}" for name, value in read.items()), *overrides]
     subject = find_subject(target, overrides, extensions or load_extensions(), source)
     encoding = Encoding.of(subject.modalities, quality) if decode else Encoding()
     return Packer(subject, Path(out), form or form_of(out), shard_bytes, encoding).run(progress)

@@ -134,16 +134,6 @@ class Layout:
         time = tuple(described["time"]) if described["time"] else None
         return cls(**{**described, "values": values, "time": time})  # type: ignore[arg-type]
 
-    def options(self) -> dict[str, Any]:
-        """Return the options by which a source reads the columns."""
-        found: dict[str, Any] = {
-            "columns": {field: column.name for field, column in self.values.items()},
-            "id": self.id,
-        }
-        if self.labels:
-            found["labels"] = list(self.labels) if all(a == b for a, b in self.labels.items()) else dict(self.labels)
-        return found | {name: used for name, used in (("split", self.split), ("group", self.group)) if used is not None}
-
 
 def _plain(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return a column whose type is the same whatever rows it has."""

@@ -129,7 +129,7 @@ class Packer:
         seconds = time.perf_counter() - begun
         return PackResult(
             self.folder,
-            {"name": self.form, **self._shards(manifest).options()},
+            source_of(self.folder, manifest),
             manifest.records,
             manifest.count - manifest.records,
             len(manifest.shards),
@@ -225,8 +225,18 @@ class Packer:
         self.bad.end_of_pass()
 
     def _shards(self, manifest: Manifest) -> Shards:
-        extensions = manifest.shards[-1].extensions if manifest.shards else {}
-        return FORMS[self.form](self.folder, manifest.layout, extensions)
+        return shards_of(self.folder, manifest)
+
+
+def shards_of(folder: Path, manifest: Manifest) -> Shards:
+    """Return the shards of a pack."""
+    extensions = manifest.shards[-1].extensions if manifest.shards else {}
+    return FORMS[manifest.form](folder, manifest.layout, extensions)
+
+
+def source_of(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """Return the name of the source that reads a pack, and its options."""
+    return {"name": manifest.form, **shards_of(folder, manifest).options()}
 
 
 def _size(cells: Mapping[str, list[Cell]]) -> int:

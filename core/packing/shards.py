@@ -59,8 +59,8 @@ class Shards(ABC):
     suffix: ClassVar[str] = ""
 
     def options(self) -> dict[str, Any]:
-        """Return the options of the source that reads them."""
-        return {"path": str(self.folder)} | self.layout.options()
+        """Return the options of the source that reads them; their schema says what their columns are."""
+        return {"path": str(self.folder)}
 
     def _write_file(self, number: int, write: Any) -> list[str]:
         name = f"{number:06d}{self.suffix}"
@@ -109,9 +109,10 @@ class TarShards(Shards):
     def options(self) -> dict[str, Any]:
         """Return the options of the source that reads them: keys are entries of a record's JSON."""
         columns = {field: ";".join(endings) for field, endings in self.extensions.items()}
-        said = {name: f"json.{used}" for name, used in self.layout.options().items() if isinstance(used, str)}
-        labels = {"labels": {label: f"json.{column}" for label, column in self.layout.labels.items()}}
-        return {"path": str(self.folder), "columns": columns} | said | (labels if self.layout.labels else {})
+        uses = {"id": self.layout.id, "split": self.layout.split, "group": self.layout.group}
+        said = {name: f"json.{column}" for name, column in uses.items() if column is not None}
+        labels = {label: f"json.{column}" for label, column in self.layout.labels.items()}
+        return {"path": str(self.folder), "columns": columns} | said | ({"labels": labels} if labels else {})
 
 
 class LanceShards(Shards):

@@ -27,6 +27,7 @@ class KeyUses:
         split: the column that says train, val or test.
         group: the column whose equal cells keep records in one split.
         classes: label name -> its class names, by index.
+        time: the columns of first and last time stamps; None where there are none.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class KeyUses:
     split: str | None = None
     group: str | None = None
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    time: tuple[str, str] | None = None
 
     @classmethod
     def of_options(
@@ -56,7 +58,7 @@ class KeyUses:
     @property
     def columns(self) -> list[str]:
         """The columns, each once."""
-        named = [*self.labels.values(), self.id, self.split, self.group]
+        named = [*self.labels.values(), self.id, self.split, self.group, *(self.time or ())]
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -87,7 +89,8 @@ def record_columns(
         notes += note
     splits = parts if uses.split is None else _splits(keys, uses.split, title)
     groups = None if uses.group is None else _texts(keys, uses.group, "group", title)
-    return RecordColumns(count, ids, labels, splits, groups), notes
+    first, last = (None, None) if uses.time is None else (keys[column] for column in uses.time)
+    return RecordColumns(count, ids, labels, splits, groups, first, last), notes
 
 
 def _default_ids(count: int, parts: Column | None) -> Column | None:

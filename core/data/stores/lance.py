@@ -11,7 +11,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from sensorium.data.stores.features import class_names
+from sensorium.data.stores.features import as_packed, class_names
 from sensorium.data.stores.files import is_local
 from sensorium.data.stores.keys import KeyUses
 from sensorium.data.stores.per_process import PerProcess
@@ -61,7 +61,8 @@ class LanceSource(RowSource):
         self._opened = PerProcess(partial(_open, path, dataset.version, options))
         self._path, self.root = path, root or "."
         schema = _with_blobs(dataset.schema)
-        uses = KeyUses.of_options(labels, id, split, group, classes).with_class_names(class_names(schema))
+        columns, uses = as_packed(schema, columns, KeyUses.of_options(labels, id, split, group, classes))
+        uses = uses.with_class_names(class_names(schema))
         self._use(f"'{path}'", schema, columns, uses)
         self._blobs = {name for name in self._values.columns if _is_blob(dataset.schema.field(name))}
         keys = dataset.to_table(columns=uses.columns) if uses.columns else pa.table({})

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sensorium.data.patience import is_transient
 from sensorium.data.stores.column_files import ARROW, PARQUET, ColumnFile, one_line, open_columns
-from sensorium.data.stores.features import class_names
+from sensorium.data.stores.features import as_packed, class_names
 from sensorium.data.stores.files import StoredFile, folder_of, stored_files, title_of
 from sensorium.data.stores.keys import KeyUses
 from sensorium.data.stores.per_process import PerProcess, Recent
@@ -72,7 +72,8 @@ class ParquetSource(RowSource):
         self._files = stored_files("parquet", path, splits, (*PARQUET, *ARROW), self._storage)
         self.root = folder_of(self._files) if root is None else root
         schema = self._open(0).schema
-        uses = KeyUses.of_options(labels, id, split, group, classes).with_class_names(class_names(schema))
+        columns, uses = as_packed(schema, columns, KeyUses.of_options(labels, id, split, group, classes))
+        uses = uses.with_class_names(class_names(schema))
         self._use(title_of(self._files), _with_folders(schema, self._files[0]), columns, uses)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             surveys = list(pool.map(self._survey, range(len(self._files))))

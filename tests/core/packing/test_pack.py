@@ -2,18 +2,21 @@
 
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import sensorium
+from sensorium.contracts import RecordColumns
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.packed_values import unpacked
 from sensorium.errors import DataError, RecipeError
 from sensorium.packing import packer
 from sensorium.packing.manifest import Manifest
 from sensorium.testing.equality import same
+from sensorium.types import Span
 
 NO_WORKERS = ["data.workers=0", "data.max_bad=0.5"]
 
@@ -92,6 +95,27 @@ def test_arrays_several_values_and_missing_ones_come_back(tmp_path):
     again = sensorium.pack(None, tmp_path / "again", NO_WORKERS, source=source)
     assert (tmp_path / "again" / "000000.parquet").read_bytes() == (tmp_path / "out" / "000000.parquet").read_bytes()
     assert again.records == 9
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_a_pack_is_packed_again_by_its_path(form, pictures, tmp_path):
+    made = sensorium.pack(pictures, tmp_path / "first", NO_WORKERS, form=form)
+    again = sensorium.pack(tmp_path / "first", tmp_path / "second", NO_WORKERS)
+    assert same(list(packed_again(again)), list(packed_again(made)))
+
+
+def test_time_stamps_come_back(tmp_path):
+    class Recording(ArraysSource):
+        def key(self, index):
+            return replace(super().key(index), time=Span(float(index), index + 0.5))
+
+        def columns(self):
+            return RecordColumns.of_keys(map(self.key, range(len(self))))
+
+    given = Recording({"text": ["a", "b"]})
+    source = packed_again(sensorium.pack(None, tmp_path / "out", NO_WORKERS, source=given))
+    assert [source.key(i).time for i in range(2)] == [Span(0.0, 0.5), Span(1.0, 1.5)]
+    assert source.fields == ("text",)
 
 
 def test_a_record_unlike_the_sampled_ones_begins_anew(tmp_path, monkeypatch):
