@@ -111,7 +111,7 @@ class RowSource(OpenedAgain):
             values = self._values.of(rows, lambda row, column, at_m=at_m: self._place(int(at_m[row]), column))
             for at, of_row in zip(which.tolist(), values, strict=True):
                 key = self.key(int(wanted_M[at]))
-                found[at] = Record(key.id, of_row, key.labels, key.split, key.group)
+                found[at] = Record(key.id, of_row, key.labels, key.split, key.group, key.time)
         return [_copy(found[at]) for at in index.tolist()]
 
 
@@ -119,4 +119,4 @@ def _copy(record: Record | BadSample) -> Record | BadSample:
     """Return a record with mappings of its own, which a position that is asked for twice does not share."""
     if isinstance(record, BadSample):
         return record
-    return Record(record.id, dict(record.values), dict(record.labels), record.split, record.group)
+    return Record(record.id, dict(record.values), dict(record.labels), record.split, record.group, record.time)

@@ -114,7 +114,7 @@ def test_time_stamps_come_back(tmp_path):
 
     given = Recording({"text": ["a", "b"]})
     source = packed_again(sensorium.pack(None, tmp_path / "out", NO_WORKERS, source=given))
-    assert [source.key(i).time for i in range(2)] == [Span(0.0, 0.5), Span(1.0, 1.5)]
+    assert [record.time for record in source] == [Span(0.0, 0.5), Span(1.0, 1.5)]
     assert source.fields == ("text",)
 
 
