@@ -71,5 +71,22 @@ def bare_training(
     with TemporaryDirectory() as folder:
         guard = Guard(fabric, learner, adapted.optimizer, Path(folder), steps, 0)
         lr = LearningRate(adapted.optimizer, plan.optimization, steps)
-        parts: Any = plan, made, fabric, learner, module, adapted, None, made, {}, made, made, made, guard, lr, made
+        parts: Any = (
+            plan,
+            made,
+            fabric,
+            learner,
+            module,
+            adapted,
+            None,
+            made,
+            {},
+            None,
+            made,
+            made,
+            made,
+            guard,
+            lr,
+            made,
+        )
         yield TrainingState(*parts, steps)
