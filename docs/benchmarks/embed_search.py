@@ -60,7 +60,7 @@ class Points(Source):
             raise IndexError(index)
         rng = np.random.default_rng([SEED, index])
         x = self.centers[index % CENTERS] + 0.3 * rng.standard_normal(WIDTH).astype(np.float32)
-        return Record(str(index), {"timeseries": x[:, None]})
+        return Record(str(index), {"timeseries": x})
 
 
 def main() -> None:
