@@ -159,7 +159,7 @@ def has_valid_descriptors(checked: CheckedPart) -> None:
 
 
 def encodes_its_examples(checked: CheckedPart) -> None:
-    """An example that it writes decodes to the same example, and can be stored without code."""
+    """An example that it writes decodes to what collates to the same batch, and can be stored without code."""
     if not checked.modality.has_encoding():
         raise SkipTest("it writes no examples")
     for raw, example in zip(checked.raws, checked.examples(), strict=True):
@@ -171,8 +171,8 @@ def encodes_its_examples(checked: CheckedPart) -> None:
                 value = unpacked(packed(value))
             except Unstorable as error:
                 expect(False, f"encode returns what no file holds: {error}")
-        again = checked.modality.decode(value)
-        expect(same(again, example), f"what encode wrote of {raw!r:.60} decodes to another example")
+        again, before = (checked.modality.collate([one]) for one in (checked.modality.decode(value), example))
+        expect(same(again, before), f"what encode wrote of {raw!r:.60} decodes to another example")
 
 
 def leaves_values_as_they_are(checked: CheckedPart) -> None:

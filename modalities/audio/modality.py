@@ -115,12 +115,12 @@ class AudioModality(Modality):
         samples_CS = self._convert(segment.samples_CS, segment.rate)
         return AudioClip(samples_CS, raw) if self.piece == "random" and segment.rest else samples_CS
 
-    def encode(self, example: np.ndarray | AudioClip) -> np.ndarray:
-        """Return samples as they are; those of the whole clip where a random piece is taken of it."""
+    def encode(self, example: np.ndarray | AudioClip) -> np.ndarray | tuple[np.ndarray, int]:
+        """Return samples as they are; of an `AudioClip` the whole clip, with its own rate, of which pieces are read."""
         if not isinstance(example, AudioClip):
             return example
         whole = read_segment(example.raw, self.sample_rate, None, POSITIONS[self.piece], self.keeps_damaged)
-        return self._convert(whole.samples_CS, whole.rate)
+        return self._mixed(whole.samples_CS), whole.rate
 
     def _segment(self, raw: Any, position: Position) -> Segment:
         return read_segment(raw, self.sample_rate, self.seconds, position, self.keeps_damaged)
@@ -132,12 +132,16 @@ class AudioModality(Modality):
 
     def _convert(self, samples_CS: np.ndarray, rate: int) -> np.ndarray:
         """Convert samples to the modality's channels and sample rate, and trim silence."""
+        samples_CS = resample(self._mixed(samples_CS), rate, self.sample_rate)
+        return samples_CS if self.trim is None else trim_silence(samples_CS, self.sample_rate, self.trim)
+
+    def _mixed(self, samples_CS: np.ndarray) -> np.ndarray:
+        """Convert samples to the modality's channels."""
         if self.channels == 1:
             samples_CS = samples_CS.mean(0, keepdims=True)
         if len(samples_CS) != self.channels:
             raise BadSample(f"the audio has {len(samples_CS)} channels, not {self.channels}", "unsupported")
-        samples_CS = resample(samples_CS, rate, self.sample_rate)
-        return samples_CS if self.trim is None else trim_silence(samples_CS, self.sample_rate, self.trim)
+        return samples_CS
 
     def collate(self, examples: Sequence[np.ndarray | AudioClip]) -> SignalBatch:
         """Pad examples, float32 (C, S_i) each, to the longest; of an `AudioClip` take the center segment."""

@@ -66,7 +66,7 @@ class MoleculeModality(Modality):
             DataError: instead, where the option `invalid` or `fragments` is "error".
         """
         if isinstance(raw, Mapping):
-            return as_graph(raw)
+            return self._of_arrays(raw)
         features = featurize(self._mol(raw), self.motifs)
         directed_E2 = np.stack([features.ends, features.ends[:, ::-1]], axis=1).reshape(-1, 2)
         return Graph(
@@ -74,6 +74,14 @@ class MoleculeModality(Modality):
             torch.from_numpy(features.atoms),
             edge_attr=torch.from_numpy(features.bonds.repeat(2, axis=0)),
         )
+
+    def _of_arrays(self, raw: Mapping[str, Any]) -> Graph:
+        """Return the graph that `encode` took apart."""
+        graph = as_graph(raw)
+        widths = [0 if part is None else part.shape[1] for part in (graph.x, graph.edge_attr)]
+        if widths != [len(self.schema.node_categories), len(self.schema.edge_categories)]:
+            raise BadSample("the packed molecule has other features: it was packed with other options", "unsupported")
+        return Graph(graph.edge_index, graph.x, edge_attr=graph.edge_attr)
 
     def encode(self, example: Graph) -> dict[str, np.ndarray]:
         """Return the arrays of a molecular graph, as few bytes as they need."""
