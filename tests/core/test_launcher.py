@@ -1,5 +1,7 @@
 """Who started the processes of a training, by what launchers leave in the environment."""
 
+import os
+
 import pytest
 
 from sensorium.errors import RecipeError
@@ -24,6 +26,15 @@ STEP = ALLOCATION | {
     "SLURM_PROCID": "5",
     "SLURM_LOCALID": "1",
 }
+
+
+@pytest.fixture(autouse=True)
+def environment_is_left_as_it_was():
+    """Lightning and the launch write into the environment what processes that are started later would read."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +115,3 @@ def test_the_tasks_of_srun_are_the_processes(monkeypatch):
     assert (strategy.num_nodes, strategy.num_processes) == (2, 4)
     assert strategy.cluster_environment.global_rank() == 5
     assert strategy.cluster_environment.main_address == "n1"
-    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
