@@ -15,6 +15,10 @@ class OpenedAgain(Source):
     So a loader worker that is spawned receives a few words rather than the data. It makes sure that the records are
     still the same: their number, ids, labels, splits, groups and times. A worker that is forked opens nothing, and
     shares the memory of the process that started it.
+
+    Args:
+        arguments: positional arguments of the source's constructor.
+        options: its keyword arguments.
     """
 
     _arguments: tuple[Any, ...]

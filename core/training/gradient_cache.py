@@ -26,6 +26,7 @@ from sensorium.contracts import Encode, Objective, Tokens
 from sensorium.errors import SensoriumError
 from sensorium.models.learner import Learner, Views
 from sensorium.presence import join_presence
+from sensorium.record_keys import Keys, RecordKeys
 from sensorium.seeding import seed_globals
 from sensorium.types import Batch, Features, Outcome, View
 
@@ -275,14 +276,14 @@ def _join(sizes: Sequence[int], views: Sequence[list[View]]) -> list[View]:
             [there[part].present if part in there else np.zeros(size, bool) for part, size in enumerate(sizes)], sizes
         )
         target = None if same[0].target is None else torch.cat([view.target for view in same])
-        mappings = [f.name for f in fields(View) if isinstance(getattr(same[0], f.name), dict)]
+        mappings = [f.name for f in fields(View) if isinstance(getattr(same[0], f.name), dict | RecordKeys)]
         rows = {name: _cat([getattr(view, name) for view in same]) for name in mappings}
         batch = PartedBatch({part: view.batch for part, view in there.items()})
         joined.append(replace(same[0], batch=batch, target=target, present=present, **rows))
     return joined
 
 
-def _cat(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def _cat(parts: Sequence[Keys]) -> dict[str, Tensor]:
     """Join the rows of what all parts have."""
     shared = [name for name in parts[0] if all(name in part for part in parts)]
     return {name: torch.cat([part[name] for part in parts]) for name in shared}

@@ -46,22 +46,22 @@ def run_stage(stage: str, table: Path, folder: Path) -> None:
 def _work(stage: str, table: Path, folder: Path) -> None:
     import sensorium
 
-    options = {"name": "table", "path": str(table), "columns": {"vector": ["x"]}, "id": "id", "labels": ["kind"]}
-    options["group"] = "group"
+    read = {"name": "table", "path": str(table), "columns": {"vector": ["x"]}, "id": "id", "labels": ["kind"]}
+    read["group"] = "group"
     if stage in ("open", "split"):
         from sensorium.data.splits import assign_parts
         from sensorium.data.table import TableSource
 
-        source = TableSource(**{key: value for key, value in options.items() if key != "name"})
+        source = TableSource(**{key: value for key, value in read.items() if key != "name"})
         if stage == "split":
             assign_parts(source, {"val": 0.1, "test": 0.1}, 0)
         return
     if stage == "resume":
         sensorium.fit(resume=folder, evaluate=False, overrides=["train.steps=2"])
         return
-    options["columns"] = {"timeseries": ["x"]}
+    read["columns"] = {"timeseries": ["x"]}
     recipe = {
-        "data": {"source": options, "batch": 256, "workers": 0, "val": 0.1, "test": 0.1},
+        "data": {"source": read, "batch": 256, "workers": 0, "val": 0.1, "test": 0.1},
         "modalities": {"timeseries": {"encoder": {"name": "dilated", "dim": 16, "depth": 1}, "views": "plain"}},
         "objective": "vicreg",
         "train": {"steps": 1, "accelerator": "cpu"},

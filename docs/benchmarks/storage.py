@@ -59,7 +59,7 @@ CASES = [
 ]
 
 
-def picture(number: int) -> bytes:
+def image(number: int) -> bytes:
     """Return the JPEG of a number: four smooth waves of color, and noise."""
     rng = np.random.default_rng([7, number])
     height, width = rng.integers(*SIDES, size=2)
@@ -82,7 +82,7 @@ def picture(number: int) -> bytes:
 def make_part(folder: Path, numbers: range) -> None:
     """Write some pictures to the folder, a Parquet file and a tar."""
     name = f"{numbers.start // PART:05}"
-    jpegs = [picture(number) for number in numbers]
+    jpegs = [image(number) for number in numbers]
     ids = [f"{number:09}" for number in numbers]
     for id, number, jpeg in zip(ids, numbers, jpegs, strict=True):
         path = folder / "folder" / f"k{number % KINDS}" / name / f"{id}.jpg"

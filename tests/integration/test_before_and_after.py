@@ -83,11 +83,11 @@ def test_what_training_changed_is_said_with_its_interval(continued):
 
 
 def test_features_of_the_first_step_are_kept_for_the_collapse_alarm(first, continued):
-    starts = [Checkpoints(run.checkpoints, 1).latest().extra("start") for run in (first, continued)]
-    assert starts[0] is None
+    starts = [Checkpoints(run.checkpoints, 1).latest().extra("alarm")["start"] for run in (first, continued)]
+    assert not starts[0]
     assert starts[1].keys() == {"health/features/std", "health/features/rank"}
     resumed = fit_on(continued)
-    assert Checkpoints(resumed.checkpoints, 1).latest().extra("start") == starts[1]
+    assert Checkpoints(resumed.checkpoints, 1).latest().extra("alarm")["start"] == starts[1]
 
 
 def test_a_warm_start_has_the_row_too(first, tmp_path):

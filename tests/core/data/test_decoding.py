@@ -9,6 +9,7 @@ import torch
 from sensorium import BadSample, Batch, Modality, Several, Unreadable
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.decoding import RecordDecoder, raw_values
+from sensorium.data.cache import CachePlace
 from sensorium.data.loader import Loader, fill_cache
 from sensorium.data.several import drawn
 from sensorium.data.unreadable import UnreadableRecords
@@ -87,7 +88,7 @@ def test_modalities_are_fitted_to_all_values(source):
 def test_a_cache_keeps_all_values_and_draws_as_the_decoder_does(source):
     bad = UnreadableRecords(7, 1.0)
     positions = np.array([6, 0, 1, 2, 3, 4, 5])
-    cache = fill_cache(decoder(source, all_values=True), positions, bad=bad, workers=0)
+    cache = fill_cache(decoder(source, all_values=True), positions, bad=bad, workers=0, place=CachePlace())
     rows = cache.rows_of(np.arange(2, 7))
     taken = cache.take(rows)
     assert letters(taken.batches["word"]) == "eg"

@@ -74,9 +74,9 @@ def test_the_host_waits_once_a_column_and_not_once_a_batch(run):
 def test_mining_on_a_device_finds_what_the_cpu_finds(run):
     model, evaluation = opened(run)
     features = evaluation.table(model, "train", "embedding")
-    wanted = mine_negatives(features, "a", "b", MiningOptions(margin=0.0), index="torch")
+    wanted = mine_negatives(features, "a", "b", MiningOptions(margin=0.0))
     with Emulation():
-        found = mine_negatives(features, "a", "b", MiningOptions(margin=0.0), index="torch", device=emulated_device())
+        found = mine_negatives(features, "a", "b", MiningOptions(margin=0.0), device=emulated_device())
     assert (found.queries, found.negatives) == (wanted.queries, wanted.negatives)
     np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-6)
 

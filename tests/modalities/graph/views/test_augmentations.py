@@ -131,14 +131,14 @@ def test_a_random_walk_subgraph_is_connected(batch, ratio, seed):
 def test_a_random_walk_goes_beyond_the_first_neighbors():
     """GraphCL's code discards the visited nodes, so that it keeps the neighbors of the start alone."""
     batch, _ = rings(40, 100, 3, 1)
-    part = random_walk_subgraph(batch, 0.5, 512, draws(batch), False).batch
+    part = random_walk_subgraph(batch, 0.5, 8192, draws(batch), False).batch
     assert part.sizes.tolist()[:2] == [20, 50]
     assert part.sizes[3] == 1
 
 
 def test_a_random_walk_subgraph_has_its_ratio_of_nodes():
     batch, _ = rings(*[11] * 2000)
-    sizes = random_walk_subgraph(batch, 0.5, 512, draws(batch), False).batch.sizes
+    sizes = random_walk_subgraph(batch, 0.5, 8192, draws(batch), False).batch.sizes
     assert set(sizes.tolist()) == {5, 6}
     assert abs(sizes.mean() - 5.5) < 0.05
 
