@@ -8,8 +8,8 @@ import torch
 
 from sensorium import BadSample, Batch, Modality, Several, Unreadable
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.decoding import RecordDecoder, raw_values
 from sensorium.data.cache import CachePlace
+from sensorium.data.decoding import RecordDecoder, raw_values
 from sensorium.data.loader import Loader, fill_cache
 from sensorium.data.several import drawn
 from sensorium.data.unreadable import UnreadableRecords
