@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sensorium.testing.emulation.device import DEVICE_TYPE, emulated_device
+from sensorium.testing.emulation.device import DEVICE_TYPE, ENTERED, emulated_device
 from sensorium.testing.emulation.synchronizations import INDEXED, Synchronization, lines, reads_the_device
 
 aten = torch.ops.aten
@@ -103,6 +103,7 @@ class Emulation(TorchDispatchMode):
         self.synchronizations: list[Synchronization] = []
 
     def __enter__(self) -> Emulation:
+        ENTERED.append(self)
         self._generator, torch.Generator = torch.Generator, EmulatedGenerator  # type: ignore
         self._lift_first = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)  # `torch.tensor` then makes its copy to the device in the open
@@ -111,6 +112,7 @@ class Emulation(TorchDispatchMode):
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
+        ENTERED.remove(self)
         self._threads.__exit__(*error)
         torch._C._set_only_lift_cpu_tensors(self._lift_first)
         torch.Generator = self._generator  # type: ignore
