@@ -294,7 +294,7 @@ class View:
     info: dict[str, Tensor] = field(default_factory=dict)
     modality: str = ""
     present: Presence = None
-    keys: Keys = NO_KEYS
+    keys: Keys = field(default_factory=dict)
     is_negative: bool = False
 
     def __len__(self) -> int:

@@ -11,7 +11,6 @@ from sensorium.models.learner import Learner, make_views
 from sensorium.models.plan import make_plan
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.recipe import read_recipe
-from sensorium.record_keys import NO_KEYS
 from sensorium.testing.synthetic import ToyEncoder, toy_views
 from sensorium.types import Features, Record, RecordBatch, View, record_keys
 from tests import toys
@@ -35,7 +34,7 @@ def test_what_a_generator_returns_is_never_written_to():
     records = RecordBatch(list("ab"), {"a": made.batch}, {"a": None}, {})
     (view,) = make_views(records, {"a": lambda batch, rng: [made]}, torch.Generator())["a"]
     assert view.modality == "a"
-    assert (made.modality, made.present, made.keys) == ("", None, NO_KEYS)
+    assert (made.modality, made.present, made.keys) == ("", None, {})
 
 
 class _Same:
