@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 EXTENSIONS = load_extensions({}, [])
 KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators", "exporters", "recipes", "commands")
 CHECKED = sorted({spec.plugin for kind in KINDS for spec in EXTENSIONS.registry.specs(kind)})
-READ_FILES = {"arrays", "folder", "table"}
+READ_FILES = {"arrays", "folder", "table", "hf", "lance", "parquet", "webdataset"}
 """Sources that need files, or values, of their users' making; their own tests make some."""
 ELSEWHERE = {"audio", "graph", "molecule", "timeseries"}
 """Plugins that are checked whole by tests/modalities/NAME/test_registration.py, which make files for their sources."""

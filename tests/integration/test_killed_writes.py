@@ -112,6 +112,12 @@ def rows(run):
         return sorted(map(tuple, csv.reader(file)))
 
 
+def train_and_be_killed(where, name, count, run):
+    where(name, count)
+    fit(run)
+    os._exit(0)
+
+
 @pytest.mark.parametrize(
     ("where", "name", "count"),
     [
@@ -131,13 +137,10 @@ def rows(run):
 )
 def test_killed_in_the_middle_of_a_write(where, name, count, undisturbed, tmp_path):
     run = tmp_path / "run"
-
-    def train():
-        where(name, count)
-        fit(run)
-        os._exit(0)
-
-    process = multiprocessing.get_context("fork").Process(target=train)
+    # Not forked: a process whose threads have computed gradients leaves none that can to its children.
+    process = multiprocessing.get_context("forkserver").Process(
+        target=train_and_be_killed, args=(where, name, count, run)
+    )
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL, "the file is written"
