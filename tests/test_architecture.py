@@ -30,6 +30,7 @@ FLOORS = [
         "record_keys",
         "interruption",
         "launcher",
+        "progress_bar",
         "text_drawing",
         "feature_table",
     },

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from sensorium.embeddings.countdown import Countdown
 from sensorium.embeddings.identity import ids_hash, states_hash, weights_hash
 from sensorium.embeddings.parts import PartsFolder, require_lance
 from sensorium.embeddings.table import EmbeddingOptions, RowMaker, joint_schema
@@ -21,6 +20,7 @@ from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
 from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_every_rank, on_rank_zero
+from sensorium.progress_bar import ProgressBar
 from sensorium.types import RecordBatch
 
 log = logging.getLogger("sensorium")
@@ -82,7 +82,7 @@ class _Stream:
             done = (self.groups - of_all_ranks) * self.size
             if done:
                 log.info("%d of %d row groups are there already.", self.groups - of_all_ranks, self.groups)
-            progress = Countdown("embedding", len(self.positions), min(done, len(self.positions)))
+            progress = _RecordsBar(len(self.positions), min(done, len(self.positions)))
         left = set(numbers)
         try:
             for number, batches in groupby(self._batches(numbers, progress), self._number):
@@ -94,7 +94,7 @@ class _Stream:
             if progress is not None:
                 progress.close()
         if progress is not None and numbers:
-            log.info("embedding: %s records/s", f"{progress.rate:,.0f}")
+            log.info("embedding: %s records/s", f"{progress.rate(progress.done):,.0f}")
 
     def join(self) -> int:
         """Join the row groups to the file, and say what it is."""
@@ -112,7 +112,7 @@ class _Stream:
             log.warning("%s of %s records could not be read: they are in %s.", *map(_n, (lost, lost + count)), table)
         return count
 
-    def _batches(self, numbers: Sequence[int], progress: Countdown | None) -> Iterator[RecordBatch]:
+    def _batches(self, numbers: Sequence[int], progress: _RecordsBar | None) -> Iterator[RecordBatch]:
         """Yield the records of some row groups, in order, in batches of which none is in two groups."""
         chosen = [self.positions[n * self.size : (n + 1) * self.size] for n in numbers]
         positions = np.concatenate([np.zeros(0, np.int64), *chosen])
@@ -144,6 +144,24 @@ class _Stream:
             "evaluate.batch": self.model.plan.recipe.evaluate.batch,
             "rows of a group": self.size,
         }
+
+
+class _RecordsBar(ProgressBar):
+    """The bar of records that are embedded.
+
+    Attributes:
+        done: how many are.
+    """
+
+    def __init__(self, total: int, done: int) -> None:
+        super().__init__(total, done)
+        self.done = done
+
+    def add(self, count: int) -> None:
+        """Note that `count` more records are embedded."""
+        self.done = done = min(self.done + count, self.total)
+        rate, left = self.rate(done), self.time_left(done)
+        self.show(done, f"embedding: {done:,} of {self.total:,} records · {rate:,.0f} records/s · {left} left")
 
 
 def _n(count: int) -> str:

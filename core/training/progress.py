@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from sensorium.progress_bar import ProgressBar
 
 log = logging.getLogger("sensorium")
 T = TypeVar("T")
@@ -90,46 +89,25 @@ class FirstSteps:
 
 
 class ProgressLine:
-    """A progress bar on a terminal, a log line at intervals elsewhere.
+    """The bar of a training, with the metrics of its last steps.
 
     Args:
         total: number of steps.
         done: steps done before a resume.
-        seconds: interval of log lines where there is no terminal.
     """
 
-    def __init__(self, total: int, done: int, seconds: float = 10.0) -> None:
-        self.total, self.first, self.seconds = total, done, seconds
-        self._start = self._last = time.monotonic()
-        console = Console(stderr=True)
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            columns = (BarColumn(), TextColumn("{task.completed}/{task.total}"), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, console=console, transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("", total=total, completed=done)
+    def __init__(self, total: int, done: int) -> None:
+        self._bar = ProgressBar(total, done, seconds=10.0, counted=True)
 
     def show(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the metrics after `step` steps."""
-        now = time.monotonic()
-        left = (now - self._start) / max(step - self.first, 1) * (self.total - step)
         text = (
             f"loss {metrics['loss']:.4f} · {metrics['records_per_second']:,.0f} records/s · "
-            f"waiting for data {metrics['data_wait']:.0%} · {_clock(left)} left"
+            f"waiting for data {metrics['data_wait']:.0%} · {self._bar.time_left(step)} left"
         )
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step, description=text)
-        elif now - self._last >= self.seconds or step == self.total:
-            self._last = now
-            log.info("step %d/%d · %s", step, self.total, text)
+        total = self._bar.total
+        self._bar.show(step, text, line=f"step {step}/{total} · ", now=step == total)
 
     def close(self) -> None:
         """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+        self._bar.close()
