@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Self, TypeAlias
 
@@ -99,13 +100,24 @@ class RecordColumns:
         values = self.ids.cast(ids.type) if self.ids.type != ids.type else self.ids
         return _flat(pc.fill_null(pc.index_in(ids, value_set=values), -1)).astype(np.int64)
 
+    @cached_property
+    def duplicate_id(self) -> str | None:
+        """The first id that two records have, or None: seconds for tens of millions, once."""
+        if self.ids is None or pc.count_distinct(self.ids).as_py() == self.count:
+            return None
+        names, number_N = numbered(self.ids)
+        return names[int((np.bincount(number_N) > 1).argmax())].as_py()
+
+    @cached_property
+    def numbered_groups(self) -> tuple[Column, np.ndarray]:
+        """The names of the groups, strings (G,), in the order in which they first come, and the number of each
+        record's (N,): -1 for a record without one. Each record is its own, called by its id, where there are none."""
+        return (self.id_column(), np.arange(self.count)) if self.groups is None else numbered(self.groups)
+
     def group_numbers(self) -> np.ndarray:
         """Return a number for each record, int64 (N,), equal in a group; a record without one has its own."""
-        own_N = np.arange(self.count)
-        if self.groups is None:
-            return own_N
-        _, number_N = numbered(self.groups)
-        return np.where(number_N < 0, self.count + own_N, number_N)
+        _, number_N = self.numbered_groups
+        return np.where(number_N < 0, self.count + np.arange(self.count), number_N)
 
     def ids_at(self, positions: np.ndarray) -> list[str]:
         """Return the ids of the records at positions, int64 (M,)."""

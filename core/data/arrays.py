@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from torch import Tensor
 
 from sensorium.contracts import RecordColumns, Source
 from sensorium.contracts.record_columns import label_column
-from sensorium.data.splits import first_duplicate, part_name
+from sensorium.data.splits import part_name
 from sensorium.errors import BadSample, DataError
 from sensorium.types import Record
 
@@ -54,8 +53,7 @@ class ArraysSource(Source):
             None if splits is None else _parts(splits),
             None if groups is None else pa.array([None if g is None else str(g) for g in groups], pa.string()),
         )
-        if ids is not None and pc.count_distinct(self._columns.ids).as_py() < self._count:
-            twice = first_duplicate(self._columns.id_column().to_pylist())
+        if (twice := self._columns.duplicate_id) is not None:
             raise DataError(f"Two records of the arrays have the id '{twice}'; ids must be unique.")
 
     def _check_lengths(self, others: Mapping[str, Sequence[Any] | None]) -> None:

@@ -18,7 +18,7 @@ from sensorium.data.fields import Columns, by_kind
 from sensorium.data.key_column import RowsByKey
 from sensorium.data.readers import Format, Table, TableReader
 from sensorium.data.several import distinct, one_or_several, values_of
-from sensorium.data.splits import first_duplicate, part_name
+from sensorium.data.splits import part_name
 from sensorium.errors import BadSample, DataError, Location, not_found
 from sensorium.types import Record, Unreadable
 
@@ -128,6 +128,8 @@ class TableSource(OpenedAgain):
             of_group = None if of_group is None else rows.shared(of_group, group or "group")
             of_label = {name: rows.shared(cells, label_columns[name]) for name, cells in of_label.items()}
         self._keys = RecordColumns(len(table) if ids is None else len(ids), ids, of_label, of_split, of_group)
+        if id is not None:
+            _refuse_duplicates(table, id, self._keys)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -329,15 +331,19 @@ def _ids(
     if ids.null_count:
         row = pc.index(pc.is_null(ids), True).as_py()
         raise DataError(f"Row {table.position(row)} has an empty id in column '{column}'.")
-    if pc.count_distinct(ids).as_py() < len(ids):
-        twice = first_duplicate(ids.to_pylist())
-        rows = np.flatnonzero(pc.equal(ids, twice).to_numpy())[:2].tolist()
-        raise DataError(
-            f"The id '{twice}' occurs twice in column '{column}' of {table.title}, rows {table.position(rows[0])} and "
-            f"{table.position(rows[1])}; ids must be unique: where rows of one id are one record, set "
-            f"data.source.key={column} in place of id."
-        )
     return ids
+
+
+def _refuse_duplicates(table: Table, column: str, keys: RecordColumns) -> None:
+    """Refuse an id that two rows have, and say where they are."""
+    if (twice := keys.duplicate_id) is None:
+        return
+    rows = np.flatnonzero(pc.equal(keys.id_column(), twice).to_numpy())[:2].tolist()
+    raise DataError(
+        f"The id '{twice}' occurs twice in column '{column}' of {table.title}, rows {table.position(rows[0])} and "
+        f"{table.position(rows[1])}; ids must be unique: where rows of one id are one record, set "
+        f"data.source.key={column} in place of id."
+    )
 
 
 def _splits(table: Table, column: str) -> pa.Array:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow.compute as pc
 
-from sensorium.contracts import RecordColumns, Source, Split
-from sensorium.contracts.record_columns import numbered
+from sensorium.contracts import Source, Split
 from sensorium.data.splits.parts import PARTS, TRAIN, Groups
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import DataError, RecipeError
@@ -42,7 +40,8 @@ def assign_parts(
             f"data.val and data.test are fractions, at least 0 and together below 1, not {dict(fractions)}."
         )
     split, columns = split or RandomSplit(), source.columns()
-    _refuse_duplicates(columns)
+    if (twice := columns.duplicate_id) is not None:
+        raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
     parts_N = _numbered(split, split.assign(source, fractions, seed), len(columns))
     if columns.groups is not None:
         Groups(columns).refuse_torn(parts_N, np.arange(len(columns)), columns)
@@ -76,13 +75,3 @@ def _numbered(split: Split, parts: Sequence[str] | np.ndarray, count: int) -> np
     if unknown := sorted({str(part) for part in set(parts) - set(PARTS)}):
         raise DataError(f"The split {name} assigns the part '{unknown[0]}'; it must be train, val or test.")
     return np.fromiter(map(PARTS.index, parts), np.int8, count)
-
-
-def _refuse_duplicates(columns: RecordColumns) -> None:
-    """Refuse ids that occur twice."""
-    if columns.ids is None or pc.count_distinct(columns.ids).as_py() == len(columns):
-        return
-    names, number_N = numbered(columns.ids)
-    counts_K = np.bincount(number_N)
-    twice = names[int((counts_K > 1).argmax())].as_py()
-    raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")

@@ -5,8 +5,6 @@ Letters: N records, G groups of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,16 +26,6 @@ def part_name(word: str) -> str | None:
     return word if word in PARTS else None
 
 
-def first_duplicate(ids: Iterable[str]) -> str | None:
-    """Return the first id that occurs twice, or None."""
-    seen: set[str] = set()
-    for id in ids:
-        if id in seen:
-            return id
-        seen.add(id)
-    return None
-
-
 class Groups:
     """The groups of records that share a part: a record's own, or, without one, the record itself, called by its id.
 
@@ -50,12 +38,10 @@ class Groups:
     """
 
     def __init__(self, columns: RecordColumns) -> None:
-        if columns.groups is None:
-            self.names, self.number_N = columns.id_column(), np.arange(len(columns))
+        if columns.groups is None or columns.groups.null_count == 0:
+            self.names, self.number_N = columns.numbered_groups
             return
-        has_all = columns.groups.null_count == 0
-        names = columns.groups if has_all else pc.coalesce(text(columns.groups), text(columns.id_column()))
-        self.names, self.number_N = numbered(names)
+        self.names, self.number_N = numbered(pc.coalesce(text(columns.groups), text(columns.id_column())))
 
     def __len__(self) -> int:
         return len(self.names)

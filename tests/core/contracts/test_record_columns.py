@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 import sensorium
-from sensorium.contracts import record_columns
+from sensorium.contracts import RecordColumns, record_columns
 from sensorium.errors import DataError
 from sensorium.types import Record, Span
 
@@ -130,3 +130,16 @@ def test_a_fingerprint_is_of_the_cells_alone(monkeypatch):
         sensorium.RecordColumns(10),
     ]
     assert len({once, *(other.fingerprint() for other in others)}) == len(others) + 1
+
+
+@pytest.mark.parametrize(("ids", "twice"), [("abc", None), ("abcb", "b"), ("cabbac", "c")])
+def test_the_first_id_that_comes_twice_is_named(ids, twice):
+    assert RecordColumns(len(ids), pa.array(list(ids))).duplicate_id == twice
+    assert RecordColumns(3).duplicate_id is None
+
+
+def test_groups_are_numbered_once():
+    columns = RecordColumns(4, None, {}, None, pa.array(["x", None, "y", "x"]))
+    assert columns.group_numbers().tolist() == [0, 5, 1, 0]
+    assert columns.numbered_groups is columns.numbered_groups
+    assert RecordColumns(2).group_numbers().tolist() == [0, 1]
