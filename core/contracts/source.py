@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,9 @@ class Source(ABC, Sequence[Record]):
 
     root: str = "."
     """The folder that relative paths among the raw values start from."""
+    fork_safe: ClassVar[bool] = True
+    """Whether a forked process may read it: the threads of some libraries are not in one. Otherwise loader workers are
+    spawned, which takes some seconds."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} records; fields: {', '.join(self.fields)})"

@@ -354,6 +354,7 @@ def from_workers(
         batch_size=None,
         sampler=work,
         num_workers=workers,
+        multiprocessing_context=None if source.fork_safe or not workers else "spawn",
         collate_fn=_as_is,
         pin_memory=pin,
         worker_init_fn=partial(_start_worker, whereabouts),

@@ -18,7 +18,7 @@ from sensorium.data.stores.per_process import PerProcess
 from sensorium.data.stores.row_source import RowSource
 from sensorium.errors import BadSample, DataError, Location
 
-# Lance warns at every fork; what a forked process reads with, it opens itself (`PerProcess`).
+# Lance warns at every fork, also of processes that read nothing of it; workers that do are spawned (`fork_safe`).
 warnings.filterwarnings("ignore", message="lance is not fork-safe")
 
 
@@ -42,6 +42,8 @@ class LanceSource(RowSource):
         options: of the object store behind an address, as Lance has them in `storage_options`; default those of the
             environment.
     """
+
+    fork_safe = False
 
     def __init__(
         self,

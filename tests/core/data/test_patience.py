@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import multiprocessing
 import os
 import signal
 import time
@@ -210,3 +211,21 @@ def test_a_damaged_row_group_is_so_many_unreadable_records(tmp_path):
     assert sorted(map(int, records.ids)) == [*range(10), *range(20, 30)]
     assert len(fed.bad) == 10
     assert "row group 1 of" in next(iter(fed.bad.values.values())).reason
+
+
+class HowStarted(torch.utils.data.Dataset):
+    """A piece is how its worker was started."""
+
+    def __getitem__(self, piece):
+        return multiprocessing.get_start_method()
+
+
+class Unforkable(ArraysSource):
+    fork_safe = False
+
+
+def test_workers_of_a_source_that_is_not_fork_safe_are_spawned():
+    here = multiprocessing.get_start_method()
+    for source, start in ((ArraysSource({"x": numbers(1)}), here), (Unforkable({"x": numbers(1)}), "spawn")):
+        assert list(from_workers(HowStarted(), [0], 1, source, timeout=60)) == [start]
+    assert list(from_workers(HowStarted(), [0], 0, Unforkable({"x": numbers(1)}), timeout=60)) == [here]
