@@ -102,7 +102,9 @@ class Watch:
         silent = [rank for rank in range(self._size) if now[rank][0] == before[rank][0] and rank not in ends]
         if not silent:
             return None
-        return self._verdict(f"{self._named(*silent)} was lost: it was killed, or its node failed.")
+        sentence = self._verdict(f"{self._named(*silent)} was lost: it was killed, or its node failed.")
+        self._stay_for_others(silent)
+        return sentence
 
     def _keep(self) -> None:
         """Give signs, and look at those of the others, until the watch ends; the thread."""
@@ -136,6 +138,7 @@ class Watch:
             if self.places[rank].host == self.places[self._rank].host:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(self.places[rank].process, signal.SIGKILL)
+        self._stay_for_others(hung)
         self._on_loss(sentence)
 
     def _verdict(self, sentence: str) -> str:
@@ -143,6 +146,14 @@ class Watch:
         with suppress(RuntimeError):
             self._signing.set(f"end/{VERDICT}", sentence)
         return sentence
+
+    def _stay_for_others(self, lost: Sequence[int]) -> None:
+        """Let the others read who was lost: the store may be in the process of rank 0, which they would blame."""
+        others = set(range(1, self._size)).difference(lost)
+        for _ in range(MISSED if self._rank == 0 else 0):
+            if others <= self._ends().keys():
+                return
+            time.sleep(SIGN)
 
     def _give_sign(self) -> None:
         self._signs += 1
