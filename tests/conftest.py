@@ -7,6 +7,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch when it is import
 import pytest
 import torch
 
+from sensorium.parallel import host_group
+
+MEETING = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "NODE_RANK", "LOCAL_RANK")
+"""By which a process is told where ranks meet, and which it is."""
+
 
 @pytest.fixture
 def one_thread():
@@ -15,3 +20,16 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def of_no_group():
+    """A test leaves no process group behind, nor the port of one to processes that others start."""
+    before = {name: os.environ.get(name) for name in MEETING}
+    yield
+    host_group.leave()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
