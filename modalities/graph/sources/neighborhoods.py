@@ -182,7 +182,7 @@ class Nodes(NodeSource):
         node_table = FeatureColumns(reader, nodes, used, ignore)
         node_table.require_full()
         names = node_table.texts(node)
-        edges_2E = edge_index_of(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges).numpy()
+        edges_2E = edge_index_of(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges)
         columns = {label: node_table.table.cells(label) for label in labels or ()}
         splits = node_table.table.cells(split) if split else None
         parts = (node_table.categories_NF, node_table.values_NV, columns, splits, names.tolist())

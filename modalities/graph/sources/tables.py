@@ -11,12 +11,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
-from sensorium import TableReader, Unreadable
-from sensorium.errors import DataError, as_clause
-from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.collection import GraphRecord, GraphSource
+from sensorium import RecordColumns, TableReader, Unreadable
+from sensorium.errors import DataError
+from sensorium.modalities.graph.sources.collection import Graphs, GraphSource
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 
@@ -69,50 +67,50 @@ class GraphTables(GraphSource):
         if graph_table is None and (labels or split):
             raise DataError("Labels and splits are columns of the table of graphs: give data.source.graphs.")
         graph_ids = {part: part.texts(graph) for part in (graph_table, node_table, edge_table) if part is not None}
-        names = list(dict.fromkeys(graph_ids[graph_table] if graph_table else np.concatenate(list(graph_ids.values()))))
-        if graph_table and len(names) < len(graph_table.table):
+        listed = graph_ids[graph_table] if graph_table else np.concatenate(list(graph_ids.values()))
+        names = pa.array(listed, pa.string()).unique()
+        if graph_table and len(names) < len(listed):
             raise DataError(f"'{graphs}' lists a graph twice.")
         self._notes: list[str] = []
-        edge_rows = self._rows_of(graph_ids[edge_table], names, edges)
-        node_rows = self._rows_of(graph_ids[node_table], names, str(nodes)) if node_table else []
-        ends_2E = np.stack([edge_table.texts(source), edge_table.texts(target)])
-        node_N = node_table.texts(node) if node_table else np.zeros(0, object)
-        found = []
-        for i, name in enumerate(names):
-            ends_2e = ends_2E[:, edge_rows[i]]
-            features = edge_table.features("edge_attr", "edge_values", edge_rows[i])
-            known = node_N[node_rows[i]] if node_table else np.unique(ends_2e)
-            if node_table:
-                features |= node_table.features("x", "values", node_rows[i])
-            tables = [(edge_table, edge_rows[i]), *([(node_table, node_rows[i])] if node_table else [])]
-            value: Graph | Unreadable | None = next(
-                filter(None, (part.empty_cell(rows) for part, rows in tables)), None
-            )
-            if value is None:
-                try:
-                    value = Graph(edge_index_of(ends_2e, known, edges), **features, num_nodes=len(known))
-                except DataError as error:
-                    value = Unreadable(as_clause(str(error)), where=edges)
-            found.append(GraphRecord(name, value))
+        edge_rows, edge_graph_E = self._rows_of(graph_ids[edge_table], names, edges)
+        ends_2E = np.stack([edge_table.texts(source), edge_table.texts(target)])[:, edge_rows]
+        if node_table:
+            node_rows, node_graph_N = self._rows_of(graph_ids[node_table], names, str(nodes))
+            node_N = node_table.texts(node)[node_rows]
+        else:  # the nodes of each graph's edges, sorted
+            node_graph_N, node_N = _distinct(np.tile(edge_graph_E, 2), ends_2E.reshape(-1))
+        edges_2E, faults = _numbered_within(ends_2E, edge_graph_E, node_N, node_graph_N, edges)
+        tables = [(edge_table, edge_rows, edge_graph_E)]
+        tables += [(node_table, node_rows, node_graph_N)] if node_table else []
+        for part, rows, graph_of_rows in reversed(tables):
+            faults |= part.empty_cells(rows, graph_of_rows)
+        value = Graphs(
+            edges_2E,
+            np.bincount(node_graph_N, minlength=len(names)),
+            np.bincount(edge_graph_E, minlength=len(names)),
+            node_table.features("x", "values", node_rows) if node_table else {},
+            edge_table.features("edge_attr", "edge_values", edge_rows),
+            faults,
+        )
+        of_labels, of_split = {}, None
         if graph_table:
-            for row, one in enumerate(found):
-                cells = {label: graph_table.table.cell(label, row) for label in labels or ()}
-                one.labels = {label: cell for label, cell in cells.items() if cell is not None}
-                one.split = graph_table.table.cell(split, row) if split else None
-        super().__init__(found, field, f"'{edges}'")
+            of_labels = {label: graph_table.table.plain(label) for label in labels or ()}
+            of_split = graph_table.table.plain(split, "split").cast(pa.string()) if split else None
+        super().__init__(value, RecordColumns(len(names), names, of_labels, of_split), field, f"'{edges}'")
 
-    def _rows_of(self, graph_id_N: np.ndarray, names: list[str], path: str) -> list[np.ndarray]:
-        """Return the rows of each graph, in order; note those of graphs that are not listed."""
-        index = {name: i for i, name in enumerate(names)}
-        graph_N = np.array([index.get(name, len(names)) for name in graph_id_N], np.int64)
-        unlisted = dict.fromkeys(graph_id_N[graph_N == len(names)])
-        if unlisted:
+    def _rows_of(self, graph_id_N: np.ndarray, names: pa.Array, path: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of all graphs, ordered by graph, and their graphs; note graphs that are not listed."""
+        ids = pa.array(graph_id_N, pa.string())
+        graph_N = pc.fill_null(pc.index_in(ids, value_set=names), len(names)).to_numpy(zero_copy_only=False)
+        unlisted = ids.filter(pa.array(graph_N == len(names))).unique()
+        if len(unlisted):
             self._notes.append(
                 f"'{path}' has rows of {len(unlisted)} graphs that the table of graphs does not list, such as "
-                f"'{next(iter(unlisted))}': they are left out"
+                f"'{unlisted[0]}': they are left out"
             )
-        sizes = np.bincount(graph_N, minlength=len(names) + 1)
-        return np.split(np.argsort(graph_N, kind="stable"), np.cumsum(sizes)[:-1])[: len(names)]
+        order_N = np.argsort(graph_N, kind="stable")
+        rows = order_N[: int((graph_N < len(names)).sum())]
+        return rows, graph_N[rows].astype(np.int64)
 
     def notes(self) -> list[str]:
         """Say which rows are left out."""
@@ -149,10 +147,10 @@ class FeatureColumns:
         """Return a column as text, the same for ids stored as text, integers or floats."""
         return np.array(pc.cast(self._ids(name), pa.string()).to_pylist(), dtype=object)
 
-    def features(self, categorical: str, numeric: str, rows: np.ndarray) -> dict[str, torch.Tensor | None]:
+    def features(self, categorical: str, numeric: str, rows: np.ndarray) -> dict[str, np.ndarray | None]:
         """Return the features of some rows, by the names of `Graph`; None where there is no such column."""
         parts = {categorical: self.categories_NF, numeric: self.values_NV}
-        return {name: torch.from_numpy(part[rows]) if part.shape[1] else None for name, part in parts.items()}
+        return {name: part[rows] if part.shape[1] else None for name, part in parts.items()}
 
     def empty_cell(self, rows: np.ndarray) -> Unreadable | None:
         """Return the first of some rows in which a feature is empty, as a fault."""
@@ -164,6 +162,18 @@ class FeatureColumns:
             return self.table.unreadable[row, column]
         where = self.table.where(row, column)
         return Unreadable(f"the feature '{column}' is empty: fill it, or leave the column out", "empty", where)
+
+    def empty_cells(self, rows: np.ndarray, group_R: np.ndarray) -> dict[int, Unreadable]:
+        """Return the groups of rows in which a feature is empty, and the first fault of each.
+
+        Args:
+            rows: (R,).
+            group_R: the number of each row's group.
+        """
+        is_empty_R = self.empty_N[rows] != ""
+        groups, firsts = np.unique(group_R[is_empty_R], return_index=True)
+        faults = [self.empty_cell(rows[is_empty_R][first : first + 1]) for first in firsts.tolist()]
+        return {group: fault for group, fault in zip(groups.tolist(), faults, strict=True) if fault is not None}
 
     def require_full(self) -> None:
         """Raise `DataError` when a feature is empty in any row."""
@@ -198,16 +208,64 @@ class FeatureColumns:
         self.empty_N[is_empty_N & (self.empty_N == "")] = name
 
 
-def edge_index_of(ends_2E: np.ndarray, names: np.ndarray, path: str) -> torch.Tensor:
-    """Return edges between node ids as edges between node indices, int64 (2, E)."""
-    index = {name: i for i, name in enumerate(names)}
-    if len(index) < len(names):
-        raise DataError(f"A graph of '{path}' lists a node twice.")
-    try:
-        edges = [[index[name] for name in side] for side in ends_2E]
-    except KeyError as unknown:
-        raise DataError(f"An edge of '{path}' names the node {unknown}, which its graph does not list.") from None
-    return torch.tensor(edges, dtype=torch.int64).reshape(2, -1)
+def edge_index_of(ends_2E: np.ndarray, names: np.ndarray, path: str) -> np.ndarray:
+    """Return edges between the node ids of one graph as edges between node indices, int64 (2, E)."""
+    of_one = [np.zeros(count, np.int64) for count in (ends_2E.shape[1], len(names))]
+    edges_2E, faults = _numbered_within(ends_2E, of_one[0], names, of_one[1], path)
+    for fault in faults.values():
+        raise DataError(f"{fault.reason[0].upper()}{fault.reason[1:]}.")
+    return edges_2E
+
+
+def _numbered_within(
+    ends_2E: np.ndarray, edge_graph_E: np.ndarray, node_N: np.ndarray, node_graph_N: np.ndarray, path: str
+) -> tuple[np.ndarray, dict[int, Unreadable]]:
+    """Return edges between node ids as edges between nodes' numbers within their graph, and the graphs with a fault.
+
+    Args:
+        ends_2E: ids of sources and targets.
+        edge_graph_E: the number of each edge's graph, ascending.
+        node_N: the id of each node.
+        node_graph_N: the number of each node's graph, ascending.
+        path: of the edges, for the faults.
+
+    Returns:
+        int64 (2, E), 0 for a node that is not listed; the number of a graph -> what is wrong.
+    """
+    nodes = _with_graph(node_graph_N, node_N)
+    at_2E = np.stack(
+        [pc.fill_null(pc.index_in(_with_graph(edge_graph_E, end_E), value_set=nodes), -1) for end_E in ends_2E]
+    ).astype(np.int64)
+    faults: dict[int, Unreadable] = {}
+    for end_E, at_E in zip(ends_2E, at_2E, strict=True):
+        for edge in _first_of_each(edge_graph_E, at_E < 0):
+            reason = f"an edge of '{path}' names the node {end_E[edge]!r}, which its graph does not list"
+            faults.setdefault(int(edge_graph_E[edge]), Unreadable(reason, where=path))
+    is_again_N = np.ones(len(nodes), bool)
+    is_again_N[np.unique(nodes.dictionary_encode().indices, return_index=True)[1]] = False
+    for node in _first_of_each(node_graph_N, is_again_N):
+        faults[int(node_graph_N[node])] = Unreadable(f"a graph of '{path}' lists a node twice", where=path)
+    first_N = np.searchsorted(node_graph_N, node_graph_N)
+    within_N = np.append(np.arange(len(nodes)) - first_N, 0)
+    return within_N[at_2E], faults
+
+
+def _with_graph(graph_N: np.ndarray, text_N: np.ndarray) -> pa.Array:
+    """Return texts behind the number of their graph: each then is of its graph alone."""
+    return pc.binary_join_element_wise(pa.array(graph_N).cast(pa.string()), pa.array(text_N, pa.string()), ":")
+
+
+def _distinct(graph_N: np.ndarray, text_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct texts of each graph: their graphs, ascending, and the texts, sorted within a graph."""
+    found = pa.table({"graph": pa.array(graph_N), "text": pa.array(text_N, pa.string())})
+    found = found.group_by(["graph", "text"]).aggregate([]).sort_by([("graph", "ascending"), ("text", "ascending")])
+    return found["graph"].to_numpy(), found["text"].to_numpy()
+
+
+def _first_of_each(group_N: np.ndarray, chosen_N: np.ndarray) -> list[int]:
+    """Return the first chosen row of each group, of rows that are ordered by group."""
+    rows = np.flatnonzero(chosen_N)
+    return rows[np.unique(group_N[rows], return_index=True)[1]].tolist()
 
 
 def _stacked(columns: list[np.ndarray], rows: int, dtype: type) -> np.ndarray:

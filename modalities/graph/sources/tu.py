@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from sensorium import Location, Unreadable
+from sensorium import Location, RecordColumns, Unreadable
 from sensorium.errors import DataError
-from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.collection import GraphRecord, GraphSource
+from sensorium.modalities.graph.sources.collection import Graphs, GraphSource
 
 Read = Callable[[str, type], "np.ndarray | None"]
 
@@ -45,10 +45,12 @@ class TU(GraphSource):
             skipped = part in ("node_attributes", "edge_attributes") and not attributes
             return None if skipped else read_file(part, dtype)
 
-        super().__init__(graphs_of(name, read), field, f"'{path}'")
+        graphs = graphs_of(name, read)
+        ids = pc.binary_join_element_wise(name, pa.array(np.arange(len(graphs))).cast(pa.string()), "/")
+        super().__init__(graphs, RecordColumns(len(graphs), ids, _labels(name, read, len(graphs))), field, f"'{path}'")
 
 
-def graphs_of(name: str, read: Read) -> list[GraphRecord]:
+def graphs_of(name: str, read: Read) -> Graphs:
     """Return the graphs of a data set.
 
     Args:
@@ -71,25 +73,24 @@ def graphs_of(name: str, read: Read) -> list[GraphRecord]:
     local_N[order_N] = np.arange(len(graph_N)) - first_B[graph_N[order_N]]
     edge_graph_E = graph_N[edges_E2[:, 0]]
     order_E = np.argsort(edge_graph_E, kind="stable")
-    node_kept_N = np.ones(len(graph_N), bool)
-    rows = {"node": (node_kept_N, order_N, graph_N), "edge": (edge_kept_E, order_E, edge_graph_E)}
-    columns = {}
-    for part, kind, dtype in (
-        ("x", "node_labels", np.int64),
-        ("values", "node_attributes", np.float64),
-        ("edge_attr", "edge_labels", np.int64),
-        ("edge_values", "edge_attributes", np.float64),
-    ):
-        columns[part] = _cut(name, kind, read(kind, dtype), *rows[kind[:4]], count)
-    edges = _split(local_N[edges_E2], order_E, edge_graph_E, count)
-    sizes = np.bincount(graph_N, minlength=count).tolist()
-    labels = _labels(name, read, count)
-    records = []
-    for i in range(count):
-        parts = {part: None if cut is None else torch.from_numpy(cut[i]) for part, cut in columns.items()}
-        graph = Graph(torch.from_numpy(np.ascontiguousarray(edges[i].T)), **parts, num_nodes=sizes[i])
-        records.append(GraphRecord(f"{name}/{i}", faults.get(i, graph), labels[i]))
-    return records
+    taken = {"node": (len(graph_N), order_N), "edge": (len(edge_kept_E), np.flatnonzero(edge_kept_E)[order_E])}
+
+    def rows(kind: str, dtype: type) -> np.ndarray | None:
+        count, order = taken[kind[:4]]
+        if (found := read(kind, dtype)) is None:
+            return None
+        if len(found) != count:
+            raise DataError(f"{name}_{kind}.txt has {len(found)} lines for {count} {kind[:4]}s.")
+        return found[order]
+
+    return Graphs(
+        local_N[edges_E2][order_E].T,
+        np.bincount(graph_N, minlength=count),
+        np.bincount(edge_graph_E, minlength=count),
+        {"x": rows("node_labels", np.int64), "values": rows("node_attributes", np.float64)},
+        {"edge_attr": rows("edge_labels", np.int64), "edge_values": rows("edge_attributes", np.float64)},
+        faults,
+    )
 
 
 def _faulty_edges(name: str, edges_E2: np.ndarray, graph_N: np.ndarray) -> tuple[np.ndarray, dict[int, Unreadable]]:
@@ -112,32 +113,16 @@ def _faulty_edges(name: str, edges_E2: np.ndarray, graph_N: np.ndarray) -> tuple
     return kept_E, faults
 
 
-def _cut(name: str, kind: str, rows, kept, order, group, count) -> list[np.ndarray] | None:
-    """Split the rows of a file by graph."""
-    if rows is None:
-        return None
-    if len(rows) != len(kept):
-        raise DataError(f"{name}_{kind}.txt has {len(rows)} lines for {len(kept)} {kind[:4]}s.")
-    return _split(rows[kept], order, group, count)
-
-
-def _split(rows, order, group, count) -> list[np.ndarray]:
-    return np.split(rows[order], np.cumsum(np.bincount(group, minlength=count))[:-1])
-
-
-def _labels(name: str, read: Read, count: int) -> list[dict[str, int | float]]:
-    """Return the labels of each graph."""
+def _labels(name: str, read: Read, count: int) -> dict[str, pa.Array]:
+    """Return the labels of all graphs."""
     classes, targets = read("graph_labels", np.int64), read("graph_attributes", np.float64)
     for kind, rows in (("graph_labels", classes), ("graph_attributes", targets)):
         if rows is not None and len(rows) != count:
             raise DataError(f"{name}_{kind}.txt has {len(rows)} lines for {count} graphs.")
-    labels: list[dict[str, int | float]] = [{} for _ in range(count)]
-    for i, label in enumerate(labels):
-        if classes is not None:
-            label["class"] = int(classes[i, 0])
-        if targets is not None:
-            single = targets.shape[1] == 1
-            label |= {"target" if single else f"target-{k}": float(value) for k, value in enumerate(targets[i])}
+    labels = {} if classes is None else {"class": pa.array(classes[:, 0])}
+    if targets is not None:
+        single = targets.shape[1] == 1
+        labels |= {"target" if single else f"target-{k}": pa.array(y_B) for k, y_B in enumerate(targets.T)}
     return labels
 
 

@@ -103,6 +103,34 @@ def test_an_edge_table_is_enough(tmp_path):
     assert [(source.key(i).id, len(source[i].values["graph"])) for i in range(2)] == [("a", 3), ("b", 2)]
 
 
+@pytest.mark.parametrize("has_nodes", [True, False])
+def test_rows_in_any_order_are_the_graphs_that_a_loop_over_them_finds(tmp_path, has_nodes):
+    rng = np.random.default_rng(0)
+    graphs = [f"g{i}" for i in rng.permutation(12)]
+    nodes = [(graph, f"{rng.integers(10)}{k}", rng.random()) for graph in graphs for k in range(rng.integers(1, 6))]
+    nodes = [nodes[i] for i in rng.permutation(len(nodes))]
+    of = {graph: [name for its, name, _ in nodes if its == graph] for graph in graphs}
+    edges = [(graph, rng.choice(of[graph]), rng.choice(of[graph]), rng.integers(3)) for graph in rng.choice(graphs, 40)]
+    write(tmp_path / "edges.csv", "graph,source,target,kind", edges)
+    write(tmp_path / "nodes.csv", "graph,node,size", nodes)
+    source = GraphTables(str(tmp_path / "edges.csv"), str(tmp_path / "nodes.csv") if has_nodes else None)
+    assert len(source) == len(graphs if has_nodes else {graph for graph, *_ in edges})
+    for record in source:
+        ends = [(a, b) for graph, a, b, _ in edges if graph == record.id]
+        names = of[record.id] if has_nodes else sorted({end for pair in ends for end in pair})
+        graph = record.values["graph"]
+        assert len(graph) == len(names)
+        assert graph.edge_index.T.tolist() == [[names.index(a), names.index(b)] for a, b in ends]
+        if ends:
+            assert graph.edge_attr[:, 0].tolist() == [kind for of_graph, *_, kind in edges if of_graph == record.id]
+        if has_nodes:
+            assert graph.values[:, 0].tolist() == [size for of_graph, _, size in nodes if of_graph == record.id]
+
+
+def write(path, heading, rows):
+    path.write_text("\n".join([heading, *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+
 def test_inconsistent_tables_are_refused(tmp_path):
     options = write_edge_tables(tmp_path)
     with pytest.raises(DataError, match="no column 'from'"):
