@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,8 @@ def fit(
     handler = run.log_to_file() if fabric.is_global_zero else None
     try:
         if fabric.is_global_zero:
-            if found is not None:
-                log.info("%s", found)
+            if found is not None:  # a damaged checkpoint may have been passed over
+                log.info("%s", found if resumed is None else replace(found, step=resumed.step))
             announce(plan, *begun.named, begun.extensions, fabric, run, resumed is not None)
         with raised(), numeric_settings(plan.recipe.train):
             return _train(plan, begun.source, run, fabric, resumed, data_changed, evaluate)

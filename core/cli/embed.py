@@ -64,7 +64,7 @@ def embed(
     )
     if launching_rank() != 0:  # the first prints for all
         return
-    typer.echo(f"{count} records embedded into {out}.")
+    typer.echo(f"{count:,} records embedded into {out}.")
 
 
 def names_of(labels: str | None) -> list[str] | None:

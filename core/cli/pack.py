@@ -63,9 +63,10 @@ def pack(
             quality=quality,
             progress=progress,
         )
+    shards = f"{made.shards:,} shard{'s' * (made.shards != 1)}"
     typer.echo(
-        f"{made.records:,} records are in {made.shards:,} shards of {made.folder}: {size(made.after)}, and were "
-        f"{size(made.before)}; {made.left_out:,} were left out."
+        f"{made.records:,} records are in {shards} of {made.folder}: {size(made.after)}, and were {size(made.before)}; "
+        f"{made.left_out:,} were left out."
     )
     if made.read:
         typer.echo(

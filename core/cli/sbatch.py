@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from re import fullmatch
 from shlex import quote
 from string import Template
 
@@ -69,6 +70,37 @@ class Job:
     def processes_of_a_node(self) -> int:
         """Processes of each node."""
         return self.processes if self.processes is not None else max(self.gpus, 1)
+
+
+def check_time(time: str | None, warning: int) -> None:
+    """Refuse a time limit that SLURM does not read, or that is over before a training is warned.
+
+    Args:
+        time: the limit of one start; None for that of the partition.
+        warning: seconds before it at which the processes receive SIGUSR1.
+
+    Raises:
+        RecipeError: with what it may be.
+    """
+    if time is None or time.upper() in ("INFINITE", "UNLIMITED"):
+        return
+    form = fullmatch(
+        r"((?P<days>\d+)-(?P<h>\d+)(:(?P<m>\d+)(:(?P<s>\d+))?)?)"
+        r"|((?P<minutes>\d+)(:(?P<seconds>\d+))?)|((?P<hours>\d+):(?P<min>\d+):(?P<sec>\d+))",
+        time,
+    )
+    if form is None:
+        raise RecipeError(
+            f"--time is '{time}', which SLURM does not read: give minutes, minutes:seconds, hours:minutes:seconds, "
+            "days-hours or days-hours:minutes."
+        )
+    its = {name: int(digits) for name, digits in form.groupdict(default="0").items()}
+    minutes = its["minutes"] + its["m"] + its["min"] + 60 * (its["h"] + its["hours"] + 24 * its["days"])
+    if (limit := 60 * minutes + its["s"] + its["seconds"] + its["sec"]) and limit <= warning:
+        raise RecipeError(
+            f"--time is '{time}', {limit} s, and --warning {warning} s before its end: a start would be over before it "
+            "trains; give more time, or a later warning."
+        )
 
 
 def sbatch_script(recipe: str, overrides: Sequence[str], run: Run, name: str, job: Job, folder: Path) -> str:

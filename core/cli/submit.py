@@ -26,7 +26,10 @@ def submit(
         int | None, typer.Option(min=1, help="Processes of each node. Default: one on each GPU, or one.")
     ] = None,
     time: Annotated[
-        str | None, typer.Option(help="Time limit of one start, as SLURM writes it: minutes, or days-hours:minutes.")
+        str | None,
+        typer.Option(
+            help="Time limit of one start, as SLURM writes it: minutes, hours:minutes:seconds or days-hours:minutes."
+        ),
     ] = None,
     partition: Annotated[str | None, typer.Option(help="The partition.")] = None,
     account: Annotated[str | None, typer.Option(help="The account that is charged.")] = None,
@@ -49,7 +52,7 @@ def submit(
     Before the time limit, and when `scancel --signal=USR1` asks for it, the training writes a checkpoint and the job is
     queued again; the next start continues it. The output of the job is in the run folder, in launches/.
     """
-    from sensorium.cli.sbatch import Job, directive, sbatch_script
+    from sensorium.cli.sbatch import Job, check_time, directive, sbatch_script
     from sensorium.recipe.reading import read_recipe
     from sensorium.registration.discovery import load_extensions
     from sensorium.runs.atomic import write_text
@@ -59,6 +62,7 @@ def submit(
     run = Run(run_dir if run_dir is not None else dated(Path("runs"), name))
     named = {"partition": partition, "account": account, "cpus-per-task": cpus, "mem": memory}
     asked = {key: str(value) for key, value in named.items() if value is not None}
+    check_time(time, warning)
     job = Job(nodes, gpus, processes, time, warning, asked | dict(map(directive, set_ or [])), setup or [])
     script = sbatch_script(recipe, overrides or [], run, name, job, Path.cwd())
     if not (out or go):

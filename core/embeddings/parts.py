@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from sensorium.embeddings.table import is_vector, with_columns
 from sensorium.errors import RunError
 from sensorium.runs.atomic import not_written, sweep, write_atomically, write_json
 
+log = logging.getLogger("sensorium")
 IDENTITY, JOINED, FIRST = "embedding.json", "joined", "first"
 ENDING = ".parts"
 STORED = "sensorium.columns"
@@ -52,6 +54,8 @@ class PartsFolder:
                     "begin anew, or name another file."
                 )
             sweep(self.folder)
+        if self.out.exists():
+            log.warning("%s is there already: it is replaced.", self.out)
         return [number for number in range(self.count) if not self._path(number).exists()]
 
     def write(self, number: int, rows: pa.Table) -> None:

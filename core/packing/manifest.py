@@ -91,7 +91,7 @@ class Manifest:
             found = json.loads((folder / NAME).read_text(encoding="utf-8"))
             shards = tuple(Shard(**shard) for shard in found["shards"])
             return cls(**{**found, "layout": Layout.of_description(found["layout"]), "shards": shards})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"'{folder / NAME}' is damaged ({error}): delete the folder, and pack again.") from error

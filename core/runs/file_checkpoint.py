@@ -76,7 +76,7 @@ class FileCheckpoint(Checkpoint):
                 damaged = parts.testzip()
         except (OSError, zipfile.BadZipFile) as error:
             return str(error)
-        return None if damaged is None else f"the checksum of {damaged} in it is another"
+        return None if damaged is None else "the checksum of a part of it is another"
 
     def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Load learner and optimizer; collective."""

@@ -22,6 +22,24 @@ def directives(script):
     return dict(line.split("=", 1) if "=" in line else (line, None) for line in lines)
 
 
+@pytest.mark.parametrize("time", ["12h", "1:2:3:4", "2-", "-5", "1.5", ""])
+def test_a_time_limit_that_slurm_does_not_read_is_refused(time, capsys):
+    assert submit("--time", time) == 2
+    assert f"--time is '{time}', which SLURM does not read: give minutes, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["2", "1:30", "0:01:59", "0-0:2"])
+def test_a_start_that_is_over_before_it_trains_is_refused(time, capsys):
+    assert submit("--time", time, "--warning", "120") == 2
+    assert "a start would be over before it trains" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["3", "2:30", "1:00:00", "1-0", "1-12:30", "1-0:0:1", "UNLIMITED"])
+def test_time_limits_as_slurm_writes_them(time, capsys):
+    assert submit("--time", time) == 0
+    assert f"#SBATCH --time={time}\n" in capsys.readouterr().out
+
+
 def test_the_script_asks_for_what_was_asked(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["data.batch=64", "--run-dir", "my runs/a", "--nodes", "2", "--gpus", "4", "--time", "60"]

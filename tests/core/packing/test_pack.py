@@ -55,6 +55,22 @@ def test_files_keep_their_bytes_and_records_their_keys(form, pictures, tmp_path)
     assert sensorium.verify_pack(tmp_path / "out").records == 39
 
 
+def test_a_table_a_recipe_and_a_run_are_packed_by_their_paths(tmp_path):
+    table = tmp_path / "words.csv"
+    table.write_text("id,text\n" + "".join(f"r{i},word {i}\n" for i in range(12)))
+    recipe = tmp_path / "words.yaml"
+    recipe.write_text(
+        f"data: {{source: {{name: table, path: {table}, id: id}}, batch: 4, workers: 0}}\n"
+        "modalities: {text: {views: noisy, encoder: {name: transformer, width: 32, depth: 1}}}\n"
+        "objective: simclr\ntrain: {steps: 1, accelerator: cpu}\nevaluate: {evaluators: {}}\n"
+    )
+    sensorium.fit(recipe, run_dir=tmp_path / "run", evaluate=False)
+    for number, target in enumerate((table, recipe, tmp_path / "run")):
+        made = sensorium.pack(target, tmp_path / f"out-{number}")
+        assert made.records == 12
+        assert [record.values["text"] for record in packed_again(made)] == [f"word {i}" for i in range(12)]
+
+
 def test_decoded_pictures_are_the_examples_of_the_originals_and_damaged_ones_are_named(pictures, tmp_path):
     size = ["modalities.image.modality={name: image, size: 16, canvas: 24}"]
     made = sensorium.pack(pictures, tmp_path / "out", [*NO_WORKERS, *size], decode=True)
