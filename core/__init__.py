@@ -57,6 +57,8 @@ _HOME = {
     "Evaluator": "sensorium.contracts",
     "Protocol": "sensorium.contracts",
     "Exporter": "sensorium.exporters.base",
+    "Verification": "sensorium.exporters.base",
+    "largest_difference": "sensorium.exporters.base",
     "Table": "sensorium.data.readers",
     "TableReader": "sensorium.data.readers",
     "TextFile": "sensorium.data.encodings",
@@ -229,7 +231,11 @@ if TYPE_CHECKING:
         SensoriumError as SensoriumError,
         check_range as check_range,
     )
-    from sensorium.exporters.base import Exporter as Exporter
+    from sensorium.exporters.base import (
+        Exporter as Exporter,
+        Verification as Verification,
+        largest_difference as largest_difference,
+    )
     from sensorium.models.learner import Learner as Learner
     from sensorium.optimizers.groups import (
         hidden_matrices as hidden_matrices,

@@ -11,8 +11,8 @@ import torch
 from sensorium.api.run_parts import extensions_of
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.devices import find_device
-from sensorium.errors import RunError
 from sensorium.exporters.encoders import read_encoder
+from sensorium.exporters.writing import write_export
 from sensorium.finetuning.predictor import Predictor
 from sensorium.models.given import require_given
 from sensorium.models.model import Model
@@ -21,7 +21,6 @@ from sensorium.recipe import read_recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.registration.options import check_options
-from sensorium.runs.atomic import give_usual_rights
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 
@@ -71,7 +70,10 @@ def export(
     extensions: Extensions | None = None,
     **handed_in: Any,
 ) -> str:
-    """Write what a run learned as files that others read.
+    """Write what a run learned as files that others read, and a model card, README.md, beside them.
+
+    The library that a format is for loads the files at once: what it computes is what the model computes, or the export
+    fails and leaves nothing behind. The largest difference stands in the card.
 
     Args:
         run: the run folder.
@@ -87,18 +89,14 @@ def export(
 
     Raises:
         RecipeError: for an option that the exporter does not have, or a value that it cannot have.
-        SensoriumError: when the folder is not empty, or the run cannot be written so.
+        SensoriumError: when the folder is not empty, the run cannot be written so, or what was written computes
+            something else.
     """
     extensions = extensions or load_extensions()
     cls = extensions.registry.find("exporters", format).load()
     exporter = cls(**check_options(cls, options or {}, "options", name=format))
-    out = Path(folder)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{folder} exists and is not an empty folder: choose another.")
-    out.mkdir(parents=True, exist_ok=True)
-    lines = exporter.export(load(run, checkpoint, extensions, device="cpu", **handed_in), out)
-    give_usual_rights(out)
-    return lines
+    model = load(run, checkpoint, extensions, device="cpu", **handed_in)
+    return write_export(exporter, model, Path(folder), extensions.registry)
 
 
 def load_encoder(

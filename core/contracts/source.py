@@ -26,6 +26,10 @@ class Source(ABC, Sequence[Record]):
     fork_safe: ClassVar[bool] = True
     """Whether a forked process may read it: the threads of some libraries are not in one. Otherwise loader workers are
     spawned, which takes some seconds."""
+    license: ClassVar[str] = ""
+    """The license of the records, where all of the source's have one: it goes to model cards."""
+    attribution: ClassVar[str] = ""
+    """Whom publications have to name, a sentence, likewise."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} records; fields: {', '.join(self.fields)})"

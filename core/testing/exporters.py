@@ -22,7 +22,7 @@ CANDIDATES = 2
 
 
 def writes_what_its_lines_load(checked: CheckedPart) -> None:
-    """It writes files into the folder, the same each time, and returns lines of Python that load them."""
+    """It writes files into the folder, the same each time and verified, and returns the lines that load them."""
     exporter = checked.build()
     check_that_it_acts(type(exporter).export, "export")
     refusals: list[str] = []
@@ -33,6 +33,7 @@ def writes_what_its_lines_load(checked: CheckedPart) -> None:
             except SensoriumError as error:
                 refusals.append(str(error))
                 continue
+            exporter.verify(model, Path(one))
             checked.build().export(model, Path(other))
             first, again = _files(Path(one)), _files(Path(other))
         expect(any(first.values()), "it writes no file, or empty ones alone")

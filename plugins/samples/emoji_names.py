@@ -25,6 +25,9 @@ class EmojiNames(Source):
         count: number of emoji, evenly spaced in the order of their code points.
     """
 
+    license = "the Unicode license"
+    attribution = "Names: Unicode Common Locale Data Repository."
+
     def __init__(self, languages: list[str] | tuple[str, ...] = LATIN, count: int = 400) -> None:
         for language in languages:
             if language not in emoji.LANGUAGES:

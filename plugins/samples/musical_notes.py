@@ -26,6 +26,8 @@ class MusicalNotes(Source):
         noise: standard deviation of the background noise, relative to the note's, >= 0.
     """
 
+    license = "none is needed: the notes are computed"
+
     INSTRUMENTS = 8
 
     def __init__(self, count: int = 640, noise: float = 0.3) -> None:

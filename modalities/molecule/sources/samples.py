@@ -35,6 +35,12 @@ class RdkitSamples(OpenedAgain):
             molecule when the source is built. Invalid molecules have none.
     """
 
+    license = "BSD, as RDKit distributes them"
+    attribution = (
+        "NCI: Open NCI Database, https://cactus.nci.nih.gov. WEHI: S. Saubern, R. Guha, J. B. Baell, Mol. Inform. 30, "
+        "847, 2011."
+    )
+
     def __init__(
         self, dataset: Literal["nci", "wehi"] = "nci", field: str = "molecule", label: Literal["tpsa", "qed"] = "tpsa"
     ) -> None:

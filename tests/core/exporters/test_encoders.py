@@ -27,6 +27,7 @@ def test_three_lines_give_the_features_of_the_run(run, tmp_path):
     extensions = toys.extensions()
     lines = sensorium.export(run, tmp_path / "out", extensions=extensions)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
         "a.safetensors",
         "b.safetensors",
         "encoders.json",
