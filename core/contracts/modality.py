@@ -25,6 +25,8 @@ class Modality(ABC):
 
     preview_cell: ClassVar[int] = 128
     """Side in pixels at which galleries draw its previews: 256 where they have words to be read."""
+    preview_is_caption: ClassVar[bool] = False
+    """True when a preview is the value's caption, drawn: a page then shows the caption itself."""
     reads_files: ClassVar[bool] = False
     """True when a string among the raw values names a file, relative to the source's `root`."""
 
@@ -136,6 +138,17 @@ class Modality(ABC):
         Batch and views, `info` and targets included, are on the CPU.
         """
         return [[self.preview(example) for example in self.examples(view.batch)] for view in views]
+
+    def sound(self, example: Any) -> tuple[np.ndarray, int] | None:
+        """Return one example as sound, to be played on a page; by default, a modality has none.
+
+        Args:
+            example: what `preview` draws.
+
+        Returns:
+            Samples, float32 (C, S) with C 1 or 2 and full scale 1, and their rate in Hz; None for what is no sound.
+        """
+        return None
 
     @property
     def has_preview(self) -> bool:

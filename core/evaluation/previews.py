@@ -1,6 +1,8 @@
-"""Previews of records' values: images, or the value in words where a modality draws none."""
+"""Previews of records' values: images and sounds, or the value in words where a modality draws none."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -8,6 +10,7 @@ from PIL import Image
 from sensorium.contracts import Source
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.summary import summarize
+from sensorium.evaluation.shown import Shown
 from sensorium.models.plan import Plan
 from sensorium.text_drawing import text_image
 
@@ -25,14 +28,10 @@ class Previews:
 
     def __call__(self, position: int, modality: str) -> Image.Image:
         """Return the preview of a record's value of a modality, by the record's position in the source."""
-        if not self.plan.modalities[modality].has_preview:
-            return text_image(self.words(position, modality))
-        fields = {modality: self.plan.fields[modality]}
-        decoder = RecordDecoder(self.source, fields, self.plan.modalities, all_values=True)
-        decoded = decoder[0, np.array([position])]
-        assert decoded.records is not None, "it was decoded before"
         part = self.plan.modalities[modality]
-        return part.preview(part.examples(decoded.records.batches[modality])[0])
+        if not part.has_preview:
+            return text_image(self.words(position, modality))
+        return part.preview(self._example(position, modality))
 
     def words(self, position: int, modality: str) -> str:
         """Return a record's value of a modality in words: its caption, its file's path, or else the record's id."""
@@ -46,3 +45,27 @@ class Previews:
         if not part.has_preview:
             return text_image(words)
         return part.preview(part.examples(part.collate([example]))[0])
+
+    def shown(self, position: int, modality: str) -> Shown:
+        """Return what a page shows of a record's value of a modality: words, a picture, a sound."""
+        words, part = self.words(position, modality), self.plan.modalities[modality]
+        if not part.has_preview or part.preview_is_caption:
+            return Shown(words)
+        example = self._example(position, modality)
+        return Shown(words, part.preview(example), part.sound(example))
+
+    def shown_query(self, example: object, modality: str, words: str) -> Shown:
+        """Return what a page shows of a decoded value of no record."""
+        part = self.plan.modalities[modality]
+        if not part.has_preview or part.preview_is_caption:
+            return Shown(words)
+        row = part.examples(part.collate([example]))[0]
+        return Shown(words, part.preview(row), part.sound(row))
+
+    def _example(self, position: int, modality: str) -> Any:
+        """Return a record's value of a modality as previews draw it; the first, where it has several."""
+        fields = {modality: self.plan.fields[modality]}
+        decoder = RecordDecoder(self.source, fields, self.plan.modalities, all_values=True)
+        decoded = decoder[0, np.array([position])]
+        assert decoded.records is not None, "it was decoded before"
+        return self.plan.modalities[modality].examples(decoded.records.batches[modality])[0]

@@ -109,6 +109,19 @@ def previews_its_examples(checked: CheckedPart) -> None:
         expect(fits, f"a preview is {image.mode} of {image.size} pixels, not RGB of at most 256")
 
 
+def sounds_are_samples(checked: CheckedPart) -> None:
+    """An example that can be played is float32 (C, S) of one or two channels at a rate in Hz."""
+    for example in checked.examples():
+        sound = checked.modality.sound(example)
+        if sound is None:
+            raise SkipTest("its examples are no sound")
+        samples_CS, rate = sound
+        is_sound = isinstance(samples_CS, np.ndarray) and samples_CS.dtype == np.float32 and samples_CS.ndim == 2
+        expect(is_sound and len(samples_CS) in (1, 2), "sound does not return float32 samples of one or two channels")
+        expect(isinstance(rate, int) and rate > 0, f"the rate of its sound is {rate!r}, not a number of Hz")
+        expect(bool(np.isfinite(samples_CS).all()), "the samples of its sound are not finite")
+
+
 def describes_its_values(checked: CheckedPart) -> None:
     """Facts about a value are numbers, bools or words by name, the same each time; equal values have equal content."""
     examples = checked.examples()
@@ -264,6 +277,7 @@ CHECKS = (
     rejects_undecodable_values,
     describes_its_values,
     previews_its_examples,
+    sounds_are_samples,
     has_valid_baseline_features,
     has_valid_descriptors,
     encodes_its_examples,

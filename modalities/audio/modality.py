@@ -259,6 +259,12 @@ class AudioModality(Modality):
         """Plot samples, float32 (C, S), as waveform and log-mels; or plot log-mels (C x F, T), nan where masked."""
         return self._plot(example, {})
 
+    def sound(self, example: np.ndarray | AudioClip) -> tuple[np.ndarray, int] | None:
+        """Return samples, float32 (C, S), the first two of more channels, and the sample rate; None for log-mels."""
+        if isinstance(example, AudioClip):
+            example = example.center_CS
+        return (example[:2], self.sample_rate) if len(example) == self.channels else None
+
     def preview_views(self, batch: SignalBatch, views: Sequence[View]) -> list[list[Image.Image]]:
         """Plot the rows of views with their seconds and Hz in the clip, above each where its crop lies."""
         return [[self._plot(row, info) for row, info in rows_with_info(view)] for view in views]

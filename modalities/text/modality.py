@@ -43,6 +43,8 @@ class TextModality(Modality):
         lower: whether text is converted to lower case.
     """
 
+    preview_is_caption = True
+
     def __init__(
         self,
         tokenizer: str | dict[str, Any] = "bpe",

@@ -179,3 +179,13 @@ def test_trims_what_it_decodes_where_asked():
     assert modality(trim=30.0).decode(quiet).shape[1] < modality().decode(quiet).shape[1] == 3200
     with pytest.raises(RecipeError, match="above 0, not -3"):
         modality(trim=-3.0)
+
+
+def test_a_clip_can_be_heard_and_log_mels_cannot():
+    modality = AudioModality(sample_rate=8000, seconds=1.0)
+    modality.load_state({"mean": 0.0, "std": 1.0})
+    example = modality.decode((np.linspace(-0.5, 0.5, 4000, dtype=np.float32)[None], 8000))
+    samples_CS, rate = modality.sound(example)
+    assert rate == 8000
+    np.testing.assert_array_equal(samples_CS, example)
+    assert modality.sound(modality.log_mels(modality.collate([example])).unpad()[0]) is None
