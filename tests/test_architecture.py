@@ -48,6 +48,8 @@ FLOORS = [
         "neighbors",
         "mining",
         "embeddings",
+        "indexing",
+        "browsing",
         "doctor",
         "checking",
         "packing",
