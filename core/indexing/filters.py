@@ -10,7 +10,26 @@ from sensorium.embeddings.table import LABEL
 
 WORDS = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"|[^\W\d][\w.]*")
 """Strings, quoted names and bare names of a condition."""
-KEYWORDS = frozenset("and or not in is null like ilike between true false case when then else end cast as".split())
+KEYWORDS = frozenset(
+    [
+        "and",
+        "or",
+        "not",
+        "in",
+        "is",
+        "null",
+        "like",
+        "ilike",
+        "between",
+        "true",
+        "false",
+        "case",
+        "when",
+        "then",
+        "else",
+    ]
+    + ["end", "cast", "as"]
+)
 
 
 def names_of_columns(stored: Mapping[str, str]) -> dict[str, str]:
