@@ -115,6 +115,7 @@ _HOME = {
     "crossfit": "sensorium.api.crossfitting",
     "replay": "sensorium.api.measuring",
     "embed": "sensorium.api.embedding",
+    "index": "sensorium.api.indexing",
     "EmbeddingFile": "sensorium.embeddings.file",
     "mine": "sensorium.api.mining",
     "search": "sensorium.api.searching",
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
     from sensorium.api.embedding import embed as embed
     from sensorium.api.features import evaluate_features as evaluate_features
     from sensorium.api.finetuning import finetune as finetune
+    from sensorium.api.indexing import index as index
     from sensorium.api.measuring import (
         evaluate as evaluate,
         replay as replay,

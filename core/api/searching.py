@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.feature_table import FeatureTable
+from sensorium.indexing.records import RecordIndex, is_index
 from sensorium.models.model import Model
 from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.registration.blame import naming_plugins
@@ -40,11 +41,13 @@ class Hit(RecordSummary):
         rank: 1 for the nearest.
         id: of the record.
         score: cosine of the query and the record's value of the searched modality, -1 to 1.
+        previews: modality name -> the path of the preview that an index has of its value.
     """
 
     rank: int
     id: str
     score: float
+    previews: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def search(
     count: int = 10,
     sheet: str | Path | None = None,
     vectors: str | Path | None = None,
+    where: str | None = None,
     checkpoint: str = "final",
     device: str = "auto",
     source: Any = None,
@@ -109,8 +113,10 @@ def search(
         part: "train", "val", "test" or "all".
         count: number of records to find.
         sheet: a .png file to write: a contact sheet of the query and the records found; None writes none.
-        vectors: a file that `embed` wrote, which is searched in place of the records of the source: nothing is embedded
-            but the query, and the file may be larger than memory.
+        vectors: a file that `embed` wrote, or a folder that `index` wrote, which is searched in place of the records of
+            the source: nothing is embedded but the query, and it may be larger than memory.
+        where: of an index, which records are searched, a condition of SQL: "category = 'cat' AND split = 'train'". Its
+            columns are id, split, group, captions and paths ("caption.text") and labels, by their names.
         checkpoint: as in `load`.
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
@@ -121,10 +127,13 @@ def search(
         The hits, nearest first, each with id, score, captions, paths and labels.
 
     Raises:
-        RunError: when nothing reads the query, there is no such file or modality, or no record has the target.
+        RunError: when nothing reads the query, there is no such file or modality, no record has the target, or the
+            condition cannot be read.
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise RunError(f"A contact sheet is a PNG image: '{sheet}' does not end in .png.")
+    if where is not None and (vectors is None or not is_index(vectors)):
+        raise RunError(f"A filter is for an index: `sensorium index {run}` makes one, which --vectors names.")
     if vectors is not None:
         if sheet is not None or source is not None or overrides:
             raise RunError("A file of vectors is searched without records: no contact sheet, source or change of data.")
@@ -139,6 +148,8 @@ def search(
         raise RunError(not_found(f"The run has no modality '{target}'", target, modalities, f"it has {known}"))
     query_1D = model.encode(asked.modality, modalities[asked.modality].collate([asked.example])).cpu()
 
+    if vectors is not None and is_index(vectors):
+        return _in_index(RecordIndex(vectors), model, asked, target, part, where, query_1D, count)
     if evaluation is None:
         return _in_file(EmbeddingFile(vectors), model, asked, target, part, query_1D, count)  # type: ignore[arg-type]
 
@@ -176,6 +187,26 @@ def _in_file(
     hits = [
         Hit(rank=rank, id=id, score=score, **vars(told))
         for rank, ((id, told), score) in enumerate(zip(file.summaries(rows.tolist()), scores.tolist(), strict=True), 1)
+    ]
+    return SearchResult(asked.text, asked.modality, asked.others, target, part, searched, tuple(hits))
+
+
+def _in_index(
+    index: RecordIndex,
+    model: Model,
+    asked: Query,
+    target: str,
+    part: str,
+    where: str | None,
+    query_1D: Tensor,
+    count: int,
+) -> SearchResult:
+    """Return the nearest records of an index that fulfill a condition."""
+    require_same(index, model, "embedding")
+    found, searched = index.nearest(target, query_1D, count, index.condition(part, where))
+    hits = [
+        Hit(rank=rank, id=record.id, score=record.score, previews=record.previews, **vars(record.summary))
+        for rank, record in enumerate(found, 1)
     ]
     return SearchResult(asked.text, asked.modality, asked.others, target, part, searched, tuple(hits))
 

@@ -19,6 +19,7 @@ def sensorium_register_commands(register):
     register("matrix", "sensorium.cli.matrix:matrix", summary="Train every objective on every modality, briefly.")
     register("finetune", "sensorium.cli.finetune:finetune", summary="Fine-tune a run's encoder on labels.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the embeddings of records to a file.")
+    register("index", "sensorium.cli.index:index", summary="Put records into an index, or bring it up to date.")
     register("replay", "sensorium.cli.replay:replay", summary="Find the source of a non-finite loss.")
     register("search", "sensorium.cli.search:search", summary="Find the nearest records to a text or a file.")
     register("compare", "sensorium.cli.compare:compare", summary="Compare the metrics of runs.")

@@ -37,6 +37,14 @@ class Index(StrEnum):
     hnsw = "hnsw"
 
 
+class IndexKind(StrEnum):
+    """How an index of records is searched."""
+
+    auto = "auto"
+    exact = "exact"
+    ivf = "ivf"
+
+
 class Form(StrEnum):
     """What packed records are written as."""
 

@@ -46,4 +46,4 @@ def plain_result(result: SearchResult) -> dict[str, Any]:
 
 def plain_hit(hit: Hit) -> dict[str, Any]:
     """Return a hit as plain values, rank, id and score first."""
-    return {name: asdict(hit)[name] for name in ("rank", "id", "score", "captions", "paths", "labels")}
+    return {name: asdict(hit)[name] for name in ("rank", "id", "score", "captions", "paths", "labels", "previews")}

@@ -29,7 +29,16 @@ def search(
         Path | None, typer.Option(help="A .png file to write: a contact sheet of the query and the records found.")
     ] = None,
     vectors: Annotated[
-        Path | None, typer.Option(help="A file that `embed` wrote, to search in place of the records of the source.")
+        Path | None,
+        typer.Option(
+            "--vectors",
+            "--index",
+            help="A file that `embed` wrote, or a folder of `index`, to search in place of the records of the source.",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help="Of an index, which records are searched: \"category = 'cat' AND split = 'train'\"."),
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",
@@ -52,6 +61,7 @@ def search(
         count=count,
         sheet=sheet,
         vectors=vectors,
+        where=where,
         checkpoint=checkpoint,
         device=device,
     )

@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 
 from sensorium.data.summary import RecordSummary
 from sensorium.embeddings.parts import STORED, require_lance
-from sensorium.embeddings.table import CAPTION, LABEL, PATH
+from sensorium.embeddings.table import ABOUT, CAPTION, LABEL, PATH
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import choose_column
 from sensorium.feature_table import FeatureTable
@@ -47,6 +47,7 @@ class EmbeddingFile:
         names = json.loads(metadata.get(STORED.encode(), b"{}"))
         self._stored = {names.get(name, name): name for name in schema.names}
         self._columns = {names.get(field.name, field.name): field.type for field in schema}
+        self._metadata = {key: value for key, value in metadata.items() if key == b"sensorium"}
         noted = metadata.get(b"sensorium")
         self.about: dict[str, Any] = json.loads(noted) if noted else {}
         """What it was made of and how; empty for a file that `embed` did not write."""
@@ -144,6 +145,47 @@ class EmbeddingFile:
         rows = rows[[y_N[row] is not None for row in rows]]
         return table.features[name][rows], y_N[rows]
 
+    @property
+    def row_schema(self) -> pa.Schema:
+        """The columns of `rows`, with the metadata of the file."""
+        return pa.schema([self._row_field(name) for name in self._row_names], self._metadata)
+
+    def rows(self, size: int = BATCH) -> Iterator[pa.Table]:
+        """Yield what the columns hold that `embed` writes, `size` records at a time; without ids, of row numbers.
+
+        Vectors are lists of one size, float32 unless the file holds smaller ones.
+        """
+        start, schema = 0, self.row_schema.remove_metadata()
+        for batch in self._batches([name for name in self._row_names if name in self._columns], size):
+            ids = pa.array(map(str, range(start, start + len(batch))), pa.string())
+            start += len(batch)
+            columns = [self._row_column(name, batch) if name in self._columns else ids for name in self._row_names]
+            yield pa.table(columns, schema=schema)
+
+    @property
+    def _row_names(self) -> list[str]:
+        told = (LABEL, CAPTION, PATH)
+        names = [name for name in self._columns if name in ABOUT[1:] or name.startswith(told)]
+        return ["id", *names, *self.modalities]
+
+    def _row_field(self, name: str) -> pa.Field:
+        kind = self._columns.get(name, pa.string())
+        if name not in self.modalities or pa.types.is_fixed_size_list(kind):
+            return pa.field(name, pa.string() if name == "id" else kind)
+        return pa.field(name, pa.list_(pa.float32(), self._width(name)))
+
+    def _row_column(self, name: str, batch: pa.RecordBatch) -> pa.Array:
+        column, kind = batch[name], self._row_field(name).type
+        if name not in self.modalities or pa.types.is_fixed_size_list(column.type):
+            return column.cast(kind)
+        numbers = np.zeros((len(column), kind.list_size), np.float32)
+        numbers[np.asarray(column.is_valid())] = self._matrix(name, column)
+        return pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), kind.list_size, mask=column.is_null())
+
+    def _width(self, name: str) -> int:
+        """Return how many numbers the vectors of a modality have."""
+        return next((x_MD.shape[1] for _, x_MD in self.vectors(name)), 0)
+
     def summaries(self, rows: Sequence[int]) -> list[tuple[str, RecordSummary]]:
         """Return of some rows the id, and captions, paths and labels of the record."""
         named = [name for name in self._columns if name == "id" or name.startswith((LABEL, CAPTION, PATH))]
@@ -183,10 +225,10 @@ class EmbeddingFile:
                 rows, batch = rows[chosen], batch.take(pa.array(chosen))
             yield rows, batch
 
-    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: list[str], size: int = BATCH) -> Iterator[pa.RecordBatch]:
         ahead = {"fragment_readahead": 1} if isinstance(self._data, ds.Dataset) else {}
         stored = [self._stored[name] for name in columns]
-        for batch in self._data.to_batches(columns=stored, batch_size=BATCH, batch_readahead=1, **ahead):
+        for batch in self._data.to_batches(columns=stored, batch_size=size, batch_readahead=1, **ahead):
             yield batch.rename_columns(columns)
 
     def _matrix(self, name: str, column: pa.Array) -> np.ndarray:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import Source
-from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.identity import weights_hash
 from sensorium.errors import RunError
 from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
 
 
-def require_same(file: EmbeddingFile, model: Model, space: str) -> None:
+class Embedded(Protocol):
+    """What holds vectors and says what they were made of: a file of embeddings, or an index of records."""
+
+    path: Path
+    about: dict[str, Any]
+
+
+def require_same(file: Embedded, model: Model, space: str) -> None:
     """Raise an error for a file that other weights made, or of another space; of a foreign file nothing is known.
 
     Raises:

@@ -10,26 +10,7 @@ from sensorium.embeddings.table import LABEL
 
 WORDS = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"|[^\W\d][\w.]*")
 """Strings, quoted names and bare names of a condition."""
-KEYWORDS = frozenset(
-    [
-        "and",
-        "or",
-        "not",
-        "in",
-        "is",
-        "null",
-        "like",
-        "ilike",
-        "between",
-        "true",
-        "false",
-        "case",
-        "when",
-        "then",
-        "else",
-    ]
-    + ["end", "cast", "as"]
-)
+KEYWORDS = "and or not in is null like ilike between true false case when then else end cast as"
 
 
 def names_of_columns(stored: Mapping[str, str]) -> dict[str, str]:
@@ -42,7 +23,7 @@ def names_of_columns(stored: Mapping[str, str]) -> dict[str, str]:
         Each of the two, and of a label its own name too ("category") where no column has it -> the stored name.
     """
     labels = {name.removeprefix(LABEL): at for name, at in stored.items() if name.startswith(LABEL)}
-    own = {name: at for name, at in labels.items() if name.lower() not in KEYWORDS}
+    own = {name: at for name, at in labels.items() if name.lower() not in KEYWORDS.split()}
     return {**own, **{at: at for at in stored.values()}, **stored}
 
 
