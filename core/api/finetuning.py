@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from sensorium.api.announcement import announce_notes
@@ -18,10 +19,13 @@ from sensorium.api.stopping import stopped_finetuning
 from sensorium.contracts import Source
 from sensorium.data.notes import data_notes
 from sensorium.devices import find_device
-from sensorium.errors import RunError
+from sensorium.errors import DataError, RunError
+from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.starting_models import as_it_came
 from sensorium.evaluation.tables import ResultsTable
+from sensorium.finetuning.few_labels import label_amounts
 from sensorium.finetuning.finetuner import Finetuner, Initialization
+from sensorium.finetuning.learning_curve import learning_curve
 from sensorium.finetuning.predictor import Predictor
 from sensorium.interruption import raised
 from sensorium.launcher import find_launcher
@@ -31,6 +35,7 @@ from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.run import Run
 from sensorium.training.fabric import fabric_of_one
+from sensorium.training.metrics import MetricsLog
 from sensorium.training.precision import numeric_settings
 
 
@@ -66,7 +71,8 @@ def finetune(
         handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Returns:
-        The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
+        The table, what predicts (the first seed's encoder and head), the run folder, which `load` opens too, and the
+        learning curve of several amounts of labels.
 
     Raises:
         DataError: when the labels allow no fine-tuning, before anything is trained.
@@ -84,7 +90,7 @@ def finetune(
     handler = written.log_to_file()
     try:
         with raised():
-            table, predictor = _finetune(plan, model, source, written, place, start)
+            done = _finetune(plan, model, source, written, place, start)
     except KeyboardInterrupt as error:
         written.update(state="interrupted")
         raise stopped_finetuning(error, written) from None
@@ -96,7 +102,7 @@ def finetune(
         handler.close()
         written.discard_if_unused()
     written.update(state="finished")
-    return Finetuned(table, predictor, written)
+    return done
 
 
 def _finetune(
@@ -106,7 +112,7 @@ def _finetune(
     run: Run,
     place: torch.device,
     start: Literal["both", "trained", "weights", "scratch"],
-) -> tuple[ResultsTable, Predictor]:
+) -> Finetuned:
     """Say what happens to the data, and train; args as in `finetune`."""
     models: dict[Initialization, Model] = {"trained": model}
     remark = ""
@@ -119,29 +125,83 @@ def _finetune(
             raise RunError(remark or "The run started from random weights: fine-tune from those with scratch.")
     order: list[Initialization] = ["scratch", "weights", "trained"]
     starts = [one for one in order if one == "scratch" or one in models] if start == "both" else [start]
-    train = plan.recipe.train
-    with numeric_settings(train):
-        finetuner = Finetuner(plan, models, source, run, fabric_of_one(train, place))
-        notes = data_notes(source, finetuner.train, plan.fields, plan.modalities) + finetuner.notes()
-        notes += [remark] * bool(remark)
+    with numeric_settings(plan.recipe.train):
+        finetuners, notes = _finetuners(plan, models, source, run, place)
+        train = np.unique(np.concatenate([finetuner.train for finetuner in finetuners]))
+        notes = data_notes(source, train, plan.fields, plan.modalities) + notes + [remark] * bool(remark)
         announce_notes(notes)
         run.update(notes=notes)
         for name, modality in plan.modalities.items():
             run.keep_state(name, modality.state())
-        return finetuner.run_all(starts)
+        metrics_log = MetricsLog(run, plan.loggers, plan.recipe.plain())
+        tables: dict[str, ResultsTable] = {}
+        for finetuner in finetuners:
+            table, tuned = finetuner.run_all(starts, metrics_log)
+            tables[finetuner.amount] = table
+            if len(finetuners) > 1:
+                curve = learning_curve(tables, finetuner.metric)
+                curve.write(run.folder)
+        metrics_log.close("finished")
+        return Finetuned(table, finetuner.predictor(tuned), run, curve if len(finetuners) > 1 else None)
+
+
+def _finetuners(
+    plan: Plan, models: Mapping[Initialization, Model], source: Source, run: Run, place: torch.device
+) -> tuple[list[Finetuner], list[str]]:
+    """Return what fine-tunes on each amount of labels, the smallest first, and what a user must know of the labels.
+
+    Of several amounts, those of which nothing can be learned are left out, with a sentence.
+
+    Raises:
+        DataError: when there is no test part, or nothing can be learned of any amount.
+    """
+    reader, fabric = PartReader(plan, source, run), fabric_of_one(plan.recipe.train, place)
+    if not len(reader.parts["test"]):
+        raise DataError("There is no test part to report on: set data.test above 0.")
+    amounts = label_amounts(plan.recipe.finetune)
+    asked = [Finetuner(plan, models, reader, run, fabric, options, name) for name, options in amounts.items()]
+    reader.keep(np.unique(np.concatenate([finetuner.train for finetuner in asked])), place)
+    finetuners, notes = [], []
+    for finetuner in asked:
+        try:
+            finetuner.read()
+        except DataError as error:
+            if len(asked) == 1:
+                raise
+            notes.append(f"{finetuner.amount}: left out, {str(error)[:1].lower()}{str(error)[1:].rstrip('.')}")
+            continue
+        of_amount = finetuner.notes()
+        notes += [f"{finetuner.amount}: {note}" for note in of_amount] if len(asked) > 1 else of_amount
+        finetuners.append(finetuner)
+    if not finetuners:
+        raise DataError(f"Nothing can be learned of any amount of labels: {'; '.join(notes)}.")
+    return sorted(finetuners, key=lambda finetuner: len(finetuner.labeled[0].table)), notes
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The result of fine-tuning: the table, the predictor, and the run folder of both; shown as the table."""
+    """The result of fine-tuning, shown as its table.
 
-    def __repr__(self) -> str:
-        return f"{self.table!r}\n{self.predictor!r}\n{self.run!r}"
-
-    def _repr_html_(self) -> str:
-        """Render for a notebook."""
-        return self.table._repr_html_()
+    Args:
+        table: of the amount of labels that was asked for; of several, of the largest.
+        predictor: the first seed's encoder and head, learned from that amount.
+        run: the run folder of both.
+        curve: the learning curve over several amounts of labels: a row for each model, a column for each amount.
+    """
 
     table: ResultsTable
     predictor: Predictor
     run: Run
+    curve: ResultsTable | None = None
+
+    @property
+    def shown(self) -> ResultsTable:
+        """The learning curve, or else the table."""
+        return self.curve or self.table
+
+    def __repr__(self) -> str:
+        return f"{self.shown!r}\n{self.predictor!r}\n{self.run!r}"
+
+    def _repr_html_(self) -> str:
+        """Render for a notebook."""
+        return self.shown._repr_html_()

@@ -47,9 +47,12 @@ def stopped_evaluation(
 
 def stopped_finetuning(error: KeyboardInterrupt, run: Run) -> Interrupted:
     """Return the error of a fine-tuning that was stopped, with the rows of its table that are written."""
-    by, file = name_of(number_of(error)), run.evaluations / "finetune.json"
-    rows = list(json.loads(file.read_text(encoding="utf-8"))["rows"]) if file.is_file() else []
-    kept = f"the rows {', '.join(rows)} are in {file.with_suffix('.md')}" if rows else "no row of its table is done"
+    by, files = name_of(number_of(error)), list(run.evaluations.glob("finetune*.json"))
+    file = max(files, key=lambda file: file.stat().st_mtime, default=None)
+    rows = list(json.loads(file.read_text(encoding="utf-8"))["rows"]) if file is not None else []
+    kept = f"the rows {', '.join(rows)} are in {file.with_suffix('.md')}" if file else "no row of its table is done"
+    if len(files) > 1:
+        kept += f", and the {len(files) - 1} tables before it are beside it"
     return Interrupted(f"{by} stopped the fine-tuning: {kept}; start it again for the rest.", number_of(error))
 
 

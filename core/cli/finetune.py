@@ -45,6 +45,7 @@ def finetune(
 
     Trains on the train part, takes the best epoch by the val part (early stopping) and reports the test part.
     Few labels: finetune.labels_per_class=10 or finetune.label_fraction=0.01; the epoch is chosen in folds of them.
+    Lists make a learning curve: 'finetune.labels_per_class=[10,50,100]' 'finetune.label_fraction=[0.01,0.1,1]'.
     """
     from sensorium.api.finetuning import finetune as tune
     from sensorium.cli.output import show_log
@@ -53,7 +54,9 @@ def finetune(
     show_log()
     done = tune(run, overrides or [], start=start.value, run_dir=run_dir, checkpoint=checkpoint, device=device)
     if as_json:
-        print_json(done.table.public())
+        print_json(done.shown.public())
         return
-    print_tables([done.table])
+    print_tables([done.shown])
+    if done.curve is not None and done.curve.plot is not None:
+        typer.echo(f"The learning curve is drawn in {done.run.evaluations / 'learning-curve.png'}.")
     typer.echo(f"The fine-tuned model is in {done.run.folder}.")

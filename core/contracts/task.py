@@ -36,6 +36,13 @@ class Task(Evaluator):
     """What a random forest on baseline features, the baseline, predicts: the one target, a class of K, whose log-odds
     are the outputs; or each of K targets, binary (log-odds) or a number. None: the baseline is a linear layer."""
 
+    def check_labels(self, labels: Mapping[str, np.ndarray]) -> None:
+        """Raise a `RecipeError` where the options do not fit the labels of the train part; called before any training.
+
+        Args:
+            labels: label column -> object array (N,) of all labeled records, None or nan where one has no label.
+        """
+
     @property
     def columns(self) -> list[str]:
         """The label columns; known after `fit`."""
@@ -78,6 +85,24 @@ class Task(Evaluator):
         Returns:
             Weight (K, D) and bias (K,), float64, on features as they are, and what was chosen, in words; None, the
             default, leaves it to a fit by `loss`.
+        """
+        return None
+
+    def target_weights(self, targets_NL: np.ndarray) -> np.ndarray | None:
+        """Return the weight of each target in `loss`, float64 (N, L); None, the default, where all weigh the same.
+
+        The forest of the baseline learns with the same weights.
+        """
+        return None
+
+    def decisions(self, outputs_NK: np.ndarray, targets_NL: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return logits (M, C) of C classes and classes, int64 (M,), of M known targets, for their calibration.
+
+        None, the default, where outputs are no logits: they are then divided by no temperature.
+
+        Args:
+            outputs_NK: float32 outputs of N records.
+            targets_NL: their targets, nan where there is none.
         """
         return None
 

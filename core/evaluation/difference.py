@@ -13,11 +13,9 @@ import numpy as np
 from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.few_records import bootstrap_interval
+from sensorium.evaluation.intervals import RecordRows, of_model
 from sensorium.evaluation.labels import count_records
 from sensorium.evaluation.predictions import Columns, count_of
-
-MARKS = ("row", "model", "repetition", "fold")
-"""Columns that say whose predictions stand in a row."""
 
 
 def difference_remarks(evaluator: Evaluator, before: Columns, after: Columns, folds: bool = False) -> list[str]:
@@ -35,7 +33,7 @@ def difference_remarks(evaluator: Evaluator, before: Columns, after: Columns, fo
         return []
     ids = np.unique(pairs[0].ids)
     sides = [
-        (_Places(ids, pair.ids), evaluator.first_metric(pair.before), evaluator.first_metric(pair.after))
+        (RecordRows(ids, pair.ids), evaluator.first_metric(pair.before), evaluator.first_metric(pair.after))
         for pair in pairs
     ]
 
@@ -79,36 +77,11 @@ def _pairs(before: Columns, after: Columns) -> list[_Pair]:
     for model, repetition in dict.fromkeys(
         zip(*(after[name].tolist() for name in ("model", "repetition")), strict=True)
     ):
-        sides = [_select(c, (c["model"] == model) & (c["repetition"] == repetition)) for c in (before, after)]
+        sides = [of_model(columns, model, repetition) for columns in (before, after)]
         if sides[0]["id"].tolist() != sides[1]["id"].tolist():
             return []
         pairs.append(_Pair(sides[0]["id"], *sides))
     return pairs if len({tuple(sorted(set(pair.ids.tolist()))) for pair in pairs}) == 1 else []
-
-
-class _Places:
-    """Where the predictions of drawn records stand: a record may have several, such as one for each caption.
-
-    Args:
-        ids: U ids, sorted.
-        ids_N: the id of each prediction.
-    """
-
-    def __init__(self, ids: np.ndarray, ids_N: np.ndarray) -> None:
-        codes_N = np.searchsorted(ids, ids_N)
-        self.order_N = np.argsort(codes_N, kind="stable")
-        self.counts_U = np.bincount(codes_N, minlength=len(ids))
-        self.starts_U = np.cumsum(self.counts_U) - self.counts_U
-
-    def __call__(self, drawn_U: np.ndarray) -> np.ndarray:
-        counts_U = self.counts_U[drawn_U]
-        ends_U = np.cumsum(counts_U)
-        within = np.arange(counts_U.sum()) - np.repeat(ends_U - counts_U, counts_U)
-        return self.order_N[np.repeat(self.starts_U[drawn_U], counts_U) + within]
-
-
-def _select(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: column[rows] for name, column in columns.items() if name not in MARKS}
 
 
 def _first_metric(evaluator: Evaluator, columns: Columns) -> str | None:

@@ -29,9 +29,11 @@ class Metric:
 
     Args:
         scores: one list for each seed (of a training, of an assignment to folds), with the score of each of its folds.
+        interval: the 95 % interval of the mean over seeds that chance leaves it, over the measured records.
     """
 
     scores: list[list[float]]
+    interval: tuple[float, float] | None = None
 
     @property
     def mean(self) -> float:
@@ -52,12 +54,14 @@ class Metric:
     def __str__(self) -> str:
         seeds = f" ± {_short(self.std_over_seeds)}" if self.std_over_seeds is not None else ""
         folds = f" (folds ± {_short(self.std_over_folds)})" if self.std_over_folds is not None else ""
-        return _short(self.mean) + seeds + folds
+        interval = f" [{_short(self.interval[0])}, {_short(self.interval[1])}]" if self.interval is not None else ""
+        return _short(self.mean) + seeds + folds + interval
 
     def public(self) -> dict[str, Any]:
         """Return plain values, every score included."""
         names = ("mean", "std_over_seeds", "std_over_folds", "scores")
-        return {name: getattr(self, name) for name in names}
+        plain = {name: getattr(self, name) for name in names}
+        return plain if self.interval is None else plain | {"interval": list(self.interval)}
 
 
 @dataclass
@@ -187,6 +191,10 @@ class ResultsTable:
         if any(metric.std_over_seeds is not None for metric in metrics):
             folds = " of the mean over folds" if any(f.std_over_folds is not None for f in metrics) else ""
             lines.insert(0, f"±: sample standard deviation over seeds{folds}.")
+        if any(metric.interval is not None for metric in metrics):
+            lines.insert(
+                0, "[ ]: 95 % interval of the mean over seeds, by a percentile bootstrap over the test records."
+            )
         if any(metric.std_over_folds is not None for metric in metrics):
             lines.insert(0, "folds ±: sample standard deviation over the folds of one seed, averaged over seeds.")
         return lines + [f"{row.name}: {'; '.join(_tally(row.notes))}." for row in self.rows if row.notes]

@@ -43,15 +43,17 @@ def forest_outputs(task: Task, x_ND: np.ndarray, y_NL: np.ndarray, x_MD: np.ndar
         forest: `n_estimators` and `random_state`.
     """
     outputs_MK = np.zeros((len(x_MD), task.output_dim), np.float32)
+    weights_NL = task.target_weights(y_NL)
     for column, y_N in enumerate(y_NL.T):
         known_N = ~np.isnan(y_N)
         if not known_N.any():
             continue
+        w_N = None if weights_NL is None else weights_NL[known_N, column]
         if task.forest == "numbers":
-            model = RandomForestRegressor(n_jobs=-1, **forest).fit(x_ND[known_N], y_N[known_N])
+            model = RandomForestRegressor(n_jobs=-1, **forest).fit(x_ND[known_N], y_N[known_N], w_N)
             outputs_MK[:, column] = np.mean([tree.predict(x_MD) for tree in model.estimators_], axis=0)
             continue
-        model = RandomForestClassifier(n_jobs=-1, **forest).fit(x_ND[known_N], y_N[known_N].astype(int))
+        model = RandomForestClassifier(n_jobs=-1, **forest).fit(x_ND[known_N], y_N[known_N].astype(int), w_N)
         probabilities_MC = np.mean([tree.predict_proba(x_MD) for tree in model.estimators_], axis=0)
         if task.forest == "binary":
             outputs_MK[:, column] = _log_odds(probabilities_MC[:, 1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from sensorium.evaluation.features import label_columns
 from sensorium.evaluation.labels import is_missing
 from sensorium.recipe.schema import Finetune
 from sensorium.seeding import uniform_of, uniforms_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,26 @@ def read_labeled_keys(
     return LabeledKeys(positions[rows], ids, {name: cells_N[rows] for name, cells_N in labels.items()})
 
 
+def label_amounts(options: Finetune) -> dict[str, Finetune]:
+    """Return the options of each amount of labels that the recipe asks for, by its name, such as "10 per class".
+
+    One without a list is the only one, and has the name "".
+    """
+    per_class, fractions = options.labels_per_class, options.label_fraction
+    if not isinstance(per_class, list) and not isinstance(fractions, list):
+        return {"": options}
+    found = {f"{count} per class": (count, None) for count in sorted(_listed(per_class))}
+    found |= {f"{100 * f:.4g} %" if f < 1 else "all": (None, f) for f in sorted(_listed(fractions))}
+    return {
+        name: options.model_copy(update={"labels_per_class": count, "label_fraction": fraction})
+        for name, (count, fraction) in found.items()
+    }
+
+
+def _listed(value: T | list[T] | None) -> list[T]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
 def draws_labels(options: Finetune) -> bool:
     """Return whether the recipe asks for a part of the labels."""
     return options.label_fraction is not None or options.labels_per_class is not None
@@ -60,17 +83,17 @@ def draw_labeled(keys: LabeledKeys, options: Finetune, seed: int) -> np.ndarray:
 
     Args:
         keys: the labeled records.
-        options: its `label_fraction` or `labels_per_class`.
+        options: its `label_fraction` or `labels_per_class`, one amount.
         seed: another seed draws other records.
     """
     if not draws_labels(options):
         return keys.positions
     uniform_N = uniforms_of("finetune labels", seed, texts=pa.array(keys.ids, pa.large_string()))
     shuffled = np.argsort(uniform_N, kind="stable")
-    if options.label_fraction is not None:
+    if isinstance(options.label_fraction, float):
         rows = _stratified(shuffled, keys.labels, options.label_fraction, uniform_of("finetune labels", seed))
     else:
-        assert options.labels_per_class is not None, "one of the two is given"
+        assert isinstance(options.labels_per_class, int), "one of the two is given"
         rows = _of_each_class(shuffled, keys.labels, options.labels_per_class)
     return keys.positions[np.sort(rows)]
 

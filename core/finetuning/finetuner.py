@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from sensorium.contracts import Encoder, Source, Task
+from sensorium.contracts import Encoder, Task
 from sensorium.data.loader import Loader
 from sensorium.data.patience import Patience
 from sensorium.errors import DataError, RecipeError, RunError, SensoriumError
 from sensorium.evaluation.dry_run import DryPart
 from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
+from sensorium.evaluation.intervals import row_interval
 from sensorium.evaluation.labels import choose_column
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.progress import timed
@@ -24,6 +25,7 @@ from sensorium.evaluation.runner import ModelFeatures, evaluate_models
 from sensorium.evaluation.tables import AS_IT_CAME, UNTRAINED, ResultsTable
 from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.baseline import baseline_outputs
+from sensorium.finetuning.calibration import Calibration, calibration_remark
 from sensorium.finetuning.few_labels import draw_labeled, draws_labels, read_labeled_keys
 from sensorium.finetuning.label_notes import label_notes
 from sensorium.finetuning.labeled import FOLDS, LabeledRecords
@@ -33,6 +35,7 @@ from sensorium.finetuning.tasks import make_task
 from sensorium.finetuning.tuning import Initialization, Tuning
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
+from sensorium.recipe.schema import Finetune
 from sensorium.runs.run import Run
 from sensorium.seeding import seed_globals
 from sensorium.training.metrics import MetricsLog
@@ -74,37 +77,70 @@ class OutputReader(FeatureReader):
         return {"features": {self.modality: (outputs_BK, records.present[self.modality])}}
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """One seed that is trained.
+
+    Args:
+        model: encoder and head.
+        outputs: for the test part, and what the table says of them.
+        calibration: None for a task without classes.
+    """
+
+    model: EncoderWithHead
+    outputs: ModelFeatures
+    calibration: Calibration | None
+
+
 class Finetuner:
     """Fine-tunes a run's model on the labeled records of a source, and evaluates it beside its baselines.
 
     Args:
         plan: the parts of the run's recipe; its modalities are fitted.
         models: those that start an encoder: "trained", the run's, and "weights", with what the run started from.
-        source: where the records come from.
+        reader: of the records.
         run: the run folder to write.
         fabric: of one process.
+        options: the recipe's `finetune`, of one amount of labels.
+        amount: the name of that amount where there are several, such as "10 per class".
 
     Raises:
-        DataError: when there is no test part to report on, or no task that the labels of the train part allow.
+        DataError: when the labels of the train part allow no task.
     """
 
     def __init__(
-        self, plan: Plan, models: Mapping[Initialization, Model], source: Source, run: Run, fabric: Fabric
+        self,
+        plan: Plan,
+        models: Mapping[Initialization, Model],
+        reader: PartReader,
+        run: Run,
+        fabric: Fabric,
+        options: Finetune,
+        amount: str = "",
     ) -> None:
-        self.plan, self.models, self.source, self.run, self.fabric = plan, models, source, run, fabric
-        self.options = plan.recipe.finetune
+        self.plan, self.models, self.reader, self.run, self.fabric = plan, models, reader, run, fabric
+        self.source, self.options, self.amount = reader.source, options, amount
         self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
-        self.reader = PartReader(plan, source, run)
-        if not len(self.reader.parts["test"]):
-            raise DataError("There is no test part to report on: set data.test above 0.")
         self.by_folds = draws_labels(self.options) or not len(self.reader.parts["val"])
-        draws = self._draw()
-        self.train = np.unique(np.concatenate(draws))
+        self.draws = self._draw()
+        self.train = np.unique(np.concatenate(self.draws))
+        self.labeled: list[LabeledRecords] = []
+        self._intervals: dict[str, tuple[float, float] | None] = {}
+        self._calibrations: dict[str, list[Calibration]] = {}
+
+    def read(self) -> None:
+        """Decode the labeled records and the parts that are measured.
+
+        Raises:
+            DataError: when the labels of a draw allow no task, or no choice of the epoch.
+        """
         with timed(f"reading {len(self.train):,} labeled records and the test part"):
-            self.cache = self.reader.keep(self.train, fabric.device)
+            self.cache = self.reader.keep(self.train, self.fabric.device)
             for part in ("test",) if self.by_folds else ("val", "test"):
-                self.reader.keep(part, fabric.device)
-            self.labeled = self._read_labeled(draws)
+                self.reader.keep(part, self.fabric.device)
+            self.labeled = self._read_labeled(self.draws)
+        for seed, labeled in enumerate(self.labeled if self.by_folds else ()):
+            labeled.folds(seed)
 
     def notes(self) -> list[str]:
         """Return sentences on the labels that a user must read before the training."""
@@ -113,7 +149,7 @@ class Finetuner:
         )
         return label_notes(self.options, self.labeled[0], train, val, test, self.by_folds)
 
-    def run_all(self, initializations: Sequence[Initialization]) -> tuple[ResultsTable, Predictor]:
+    def run_all(self, initializations: Sequence[Initialization], metrics_log: MetricsLog) -> tuple[ResultsTable, Tuned]:
         """Train every seed of every initialization; return the table, and the first seed of the last initialization.
 
         The table is written anew with every row that is done.
@@ -122,16 +158,36 @@ class Finetuner:
         if baseline := self._baseline():
             rows[BASELINE] = baseline
             self._measure(rows)
-        metrics_log = MetricsLog(self.run, self.plan.loggers, self.plan.recipe.plain())
         for initialization in initializations:
             tunings = [self._tuning(initialization, seed) for seed in range(self.options.seeds)]
             rows[PROBES[initialization]] = [self._probe(tuning) for tuning in tunings]
             self._measure(rows)
             tuned = [self._tune(tuning, metrics_log) for tuning in tunings]
-            rows[TUNED[initialization]] = [outputs for _, outputs in tuned]
+            rows[TUNED[initialization]] = [one.outputs for one in tuned]
+            self._calibrations[TUNED[initialization]] = [one.calibration for one in tuned if one.calibration]
             table = self._measure(rows)
-        metrics_log.close("finished")
-        return table, self._predictor(tuned[0][0])
+        return table, tuned[0]
+
+    def predictor(self, tuned: Tuned) -> Predictor:
+        """Replace the run's encoder by a fine-tuned one, and write model and head."""
+        learner = self.models["trained"].learner
+        learner.encoders[learner.sharing[self.modality]] = tuned.model.encoder
+        model = Model(self.plan, learner, self.run).to(self.fabric.device)
+        is_calibrated = self.options.calibrate and tuned.calibration is not None
+        temperature = tuned.calibration.temperature if is_calibrated and tuned.calibration else 1.0
+        predictor = Predictor(model, self.modality, tuned.model, self.labeled[0].task, self.options, temperature)
+        predictor.save(self.run)
+        return predictor
+
+    @property
+    def name(self) -> str:
+        """The name of the table and of its files."""
+        return "-".join(["finetune", *self.amount.replace("%", "percent").split()])
+
+    @property
+    def metric(self) -> str:
+        """The metric that stands first in the table, by which epochs are chosen."""
+        return self.labeled[0].task.metric
 
     def _measure(self, rows: Mapping[str, Sequence[ModelFeatures]]) -> ResultsTable:
         """Return the table of the rows that are done, and write it and the predictions."""
@@ -145,11 +201,24 @@ class Finetuner:
             return task
 
         def write(table: ResultsTable, predictions: Mapping[str, np.ndarray]) -> None:
+            self._add_intervals(table, predictions)
+            where = "in folds of the labeled records" if self.by_folds else "on the val part"
+            table.remarks += [calibration_remark(row, of, where) for row, of in self._calibrations.items() if of]
             table.write(self.run.folder, predictions)
 
-        compared = [(TUNED["weights"], TUNED["trained"])]
-        (table,) = evaluate_models({"finetune": task}, rows, write, compared=compared).values()
+        compared = [(TUNED[start], TUNED["trained"]) for start in ("scratch", "weights")]
+        (table,) = evaluate_models({self.name: task}, rows, write, compared=compared).values()
         return table
+
+    def _add_intervals(self, table: ResultsTable, predictions: Mapping[str, np.ndarray]) -> None:
+        """Add the interval of the first metric to each row; that of a row is computed once."""
+        for row in table.rows:
+            if row.name not in self._intervals:
+                of_row = {name: column[predictions["row"] == row.name] for name, column in predictions.items()}
+                self._intervals[row.name] = row_interval(self.labeled[0].task, of_row)
+            if row.metrics and (interval := self._intervals[row.name]) is not None:
+                first = next(iter(row.metrics))
+                row.metrics[first] = replace(row.metrics[first], interval=interval)
 
     def _draw(self) -> list[np.ndarray]:
         """Return the positions of the records that each seed learns from.
@@ -158,7 +227,9 @@ class Finetuner:
         """
         field, train = self.plan.fields[self.modality], self.reader.parts["train"]
         sample = DryPart(self.source, train, {self.modality: field}, "train").table("features")
-        keys = read_labeled_keys(self.source, self.reader.columns, train, field, self._fitted_task(sample).columns)
+        task = self._fitted_task(sample)
+        keys = read_labeled_keys(self.source, self.reader.columns, train, field, task.columns)
+        task.check_labels(keys.labels)
         return [draw_labeled(keys, self.options, seed) for seed in range(self.options.seeds)]
 
     def _read_labeled(self, draws: Sequence[np.ndarray]) -> list[LabeledRecords]:
@@ -220,11 +291,11 @@ class Finetuner:
         features.features = {self.modality: probe.outputs(features.features[self.modality])}
         return self._measured(tuning.seed, features, probe.about)
 
-    def _tune(self, tuning: Tuning, metrics_log: MetricsLog) -> tuple[EncoderWithHead, ModelFeatures]:
-        """Train one seed, and return the model and its outputs for the test part."""
+    def _tune(self, tuning: Tuning, metrics_log: MetricsLog) -> Tuned:
+        """Train one seed."""
 
         def report(step: int, metrics: dict[str, float]) -> None:
-            row, seed = TUNED[tuning.initialization], tuning.seed
+            row, seed = ", ".join(filter(None, [self.amount, TUNED[tuning.initialization]])), tuning.seed
             metrics_log.write(step, {f"{row} {seed}/{name}": value for name, value in metrics.items()})
 
         model, best = tuning.by_folds(report) if self.by_folds else tuning.by_val_part(report)
@@ -234,7 +305,9 @@ class Finetuner:
             *(tuning.labeled.task.metric, best.metric),
         )
         about = f"epoch {best.epoch}" if best.epoch else "epoch 0, which is the linear probe"
-        return model, self._measured(tuning.seed, self._read("test", model.outputs), about)
+        test = self._read("test", model.outputs)
+        calibration = Calibration.of(tuning.labeled.task, self.modality, best.held_out, test)
+        return Tuned(model, self._measured(tuning.seed, test, about), calibration)
 
     def _measured(self, seed: int, test: FeatureTable, about: str) -> ModelFeatures:
         """Return outputs for the test part; an evaluator is fitted on the labels of the train part alone."""
@@ -291,12 +364,3 @@ class Finetuner:
             outputs_NK[test.present[self.modality]] = outputs_MK
             forests.append(self._measured(seed, replace(test, features={self.modality: outputs_NK}), about))
         return forests
-
-    def _predictor(self, finetuned: EncoderWithHead) -> Predictor:
-        """Replace the run's encoder by the fine-tuned one, and write model and head."""
-        learner = self.models["trained"].learner
-        learner.encoders[learner.sharing[self.modality]] = finetuned.encoder
-        model = Model(self.plan, learner, self.run).to(self.fabric.device)
-        predictor = Predictor(model, self.modality, finetuned, self.labeled[0].task, self.options)
-        predictor.save(self.run)
-        return predictor

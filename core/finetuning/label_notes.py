@@ -63,7 +63,7 @@ def _amount(options: Finetune, labeled: LabeledRecords, columns: list[str], trai
 
 def _short_classes(options: Finetune, labeled: LabeledRecords, columns: list[str]) -> list[str]:
     wanted = options.labels_per_class
-    if wanted is None:
+    if not isinstance(wanted, int):
         return []
     counts = Counter(
         (name, value) for name in columns for value in labeled.table.labels[name].tolist() if not is_missing(value)

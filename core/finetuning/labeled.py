@@ -20,6 +20,13 @@ ENOUGH = 200
 """Held-out records on which an epoch can be chosen: of more labels, fewer of the folds are held out."""
 
 
+def targets_of(task: Task, table: FeatureTable) -> np.ndarray:
+    """Return the targets of records under a fitted task, float64 (N, L), nan where there is none."""
+    columns = {name: table.labels[name].tolist() for name in task.columns}
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return np.array([task.target(labels) for labels in rows], np.float64)
+
+
 @dataclass(frozen=True)
 class LabeledRecords:
     """Records with the modality and a label.
@@ -40,9 +47,7 @@ class LabeledRecords:
 
     def targets(self) -> np.ndarray:
         """Return their targets, float64 (N, L), nan where there is none."""
-        columns = {name: self.table.labels[name].tolist() for name in self.task.columns}
-        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-        return np.array([self.task.target(labels) for labels in rows], np.float64)
+        return targets_of(self.task, self.table)
 
     @property
     def held_out_folds(self) -> int:

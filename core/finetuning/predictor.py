@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -36,10 +37,20 @@ class Predictor:
         finetuned: the encoder, which is the model's, with its head.
         task: turns outputs into predictions.
         options: the options of the head.
+        temperature: what outputs are divided by before they are predictions; 1 leaves them as they are.
     """
 
-    def __init__(self, model: Model, modality: str, finetuned: EncoderWithHead, task: Task, options: Finetune) -> None:
+    def __init__(
+        self,
+        model: Model,
+        modality: str,
+        finetuned: EncoderWithHead,
+        task: Task,
+        options: Finetune,
+        temperature: float = 1.0,
+    ) -> None:
         self.model, self.modality, self.finetuned, self.task, self.options = model, modality, finetuned, task, options
+        self.temperature = temperature
 
     def __repr__(self) -> str:
         labels = ", ".join(self.task.state()["labels"])
@@ -56,7 +67,11 @@ class Predictor:
         """
         pooled = self.model.embed(space="features", batch=batch, **{self.modality: values})[self.modality]
         outputs_NK = self.finetuned.eval().head(pooled.to(self.model.device)).cpu().numpy()
-        return [self.task.to_prediction(outputs_K) for outputs_K in outputs_NK]
+        return self.predictions(outputs_NK)
+
+    def predictions(self, outputs_NK: np.ndarray) -> list[Any]:
+        """Return what outputs of the head, float32 (N, K), predict, as `predict`."""
+        return [self.task.to_prediction(outputs_K) for outputs_K in outputs_NK / np.float32(self.temperature)]
 
     def to(self, device: torch.device | str) -> Predictor:
         """Move the weights; returns the predictor itself."""
@@ -71,6 +86,7 @@ class Predictor:
             "modality": self.modality,
             "task": self.task.state(),
             "options": self.options.model_dump(mode="json"),
+            "temperature": self.temperature,
         }
         weights = {name: w.detach().cpu().contiguous() for name, w in self.finetuned.head.state_dict().items()}
         text = json.dumps(config, indent=1, ensure_ascii=False)
@@ -107,4 +123,4 @@ class Predictor:
         encoder = model.learner.encoder(modality)
         finetuned = EncoderWithHead(encoder, task.output_dim, options, precision)
         finetuned.head.load_state_dict(weights)
-        return cls(model, modality, finetuned, task, options)
+        return cls(model, modality, finetuned, task, options, config.get("temperature", 1.0))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from sensorium.contracts import Task
-from sensorium.errors import RecipeError, SensoriumError
+from sensorium.devices import device_constant
+from sensorium.errors import RecipeError, SensoriumError, not_found
 from sensorium.evaluation.labels import is_missing, is_number
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
+from sensorium.finetuning.labeled import targets_of
 from sensorium.finetuning.linear_probe import logistic_layer, ridge_layer
 from sensorium.models.makers import Maker
 from sensorium.recipe.schema import Finetune
@@ -27,15 +32,34 @@ class Classification(Classifier, Task):
     Args:
         label: the label column.
         modality: that of the outputs.
+        class_weights: weight of each class in the loss, by its name, 1 for classes that are not named; "balanced" for
+            weights inverse to the number of labeled records of the class, with a mean over these records of 1, and
+            the best epoch by balanced accuracy; None for equal weights.
     """
 
     metric, forest = "accuracy", "classes"
 
-    def __init__(self, label: str, modality: str) -> None:
+    def __init__(
+        self, label: str, modality: str, class_weights: Literal["balanced"] | dict[str, float] | None = None
+    ) -> None:
         super().__init__(label, modality, "given")
+        _check_weights(class_weights)
+        self.class_weights = class_weights
+        self.weight_K: np.ndarray | None = None
+        if class_weights == "balanced":
+            self.metric = "balanced accuracy"
 
     def learn(self, x_ND, y_N, groups):
-        """Fit nothing: the outputs are the logits."""
+        """Fit no layer, the outputs are the logits; compute the weights of classes."""
+        if self.class_weights == "balanced":
+            self.weight_K = balanced_weights(y_N, len(self.classes))
+        elif self.class_weights is not None:
+            self.weight_K = np.array([self.class_weights.get(str(name), 1.0) for name in self.classes])
+
+    def check_labels(self, labels):
+        """Refuse weights of what is no class."""
+        names = sorted({str(value) for value in labels[self.label].tolist() if not is_missing(value)})
+        _check_names(self.class_weights, names, f"no class of '{self.label}'", "its classes are")
 
     def scores(self, x_ND):
         """Return the logits."""
@@ -54,17 +78,35 @@ class Classification(Classifier, Task):
         """Return the mean cross-entropy."""
         known_B = ~targets_BL[:, 0].isnan()
         class_B = torch.where(known_B, targets_BL[:, 0], IGNORED).long()
-        summed = F.cross_entropy(outputs_BK, class_B, ignore_index=IGNORED, reduction="sum")
-        return summed / known_B.sum().clamp(min=1)
+        if self.weight_K is None:
+            summed = F.cross_entropy(outputs_BK, class_B, ignore_index=IGNORED, reduction="sum")
+            return summed / known_B.sum().clamp(min=1)
+        weight_K = _constant(outputs_BK.device, *self.weight_K.tolist()).to(outputs_BK.dtype)
+        summed = F.cross_entropy(outputs_BK, class_B, weight_K, ignore_index=IGNORED, reduction="sum")
+        weights_B = weight_K[class_B.clamp(min=0)].where(known_B, 0.0)
+        return summed / weights_B.sum().clamp(min=torch.finfo(weights_B.dtype).tiny)
 
     def fit_linear(self, x_ND, targets_NL, groups, seed, device):
-        """Fit multinomial logistic regression."""
+        """Fit multinomial logistic regression; of weighted classes, by the loss."""
+        if self.weight_K is not None:
+            return None
         present, (weight_CD, bias_C, about) = logistic_layer(
             x_ND, targets_NL[:, 0].astype(np.int64), groups, seed, device
         )
         weight_KD, bias_K = np.zeros((self.output_dim, x_ND.shape[1])), np.full(self.output_dim, ABSENT)
         weight_KD[present], bias_K[present] = weight_CD, bias_C
         return weight_KD, bias_K, about
+
+    def target_weights(self, targets_NL):
+        """Return the weight of each record's class."""
+        if self.weight_K is None:
+            return None
+        return self.weight_K[np.nan_to_num(targets_NL).astype(np.int64)] * ~np.isnan(targets_NL)
+
+    def decisions(self, outputs_NK, targets_NL):
+        """Return the logits and the class of each record that has one."""
+        known = np.flatnonzero(~np.isnan(targets_NL[:, 0]))
+        return outputs_NK[known].astype(np.float64), targets_NL[known, 0].astype(np.int64)
 
     def to_prediction(self, outputs_K):
         """Return class -> probability."""
@@ -86,12 +128,40 @@ class MultitaskClassification(Multitask, Task):
     Args:
         labels: the label columns; None for all.
         modality: that of the outputs.
+        class_weights: weight of the positive class of each label column in the loss, beside 1 of the negative, by the
+            name of the column, 1 for those that are not named; "balanced" for weights of both inverse to the number of
+            labeled records of the class, with a mean over these records of 1; None for equal weights.
     """
 
     metric, forest, takes_several_labels = "ROC-AUC", "binary", True
 
-    def __init__(self, labels: list[str] | None, modality: str) -> None:
+    def __init__(
+        self,
+        labels: list[str] | None,
+        modality: str,
+        class_weights: Literal["balanced"] | dict[str, float] | None = None,
+    ) -> None:
         super().__init__(labels, modality)
+        _check_weights(class_weights)
+        self.class_weights = class_weights
+        self.weight_L2: np.ndarray | None = None
+
+    def fit(self, train):
+        """Read the two classes of each label column; compute their weights."""
+        super().fit(train)
+        if self.class_weights is None:
+            return
+        if self.class_weights == "balanced":
+            targets_NL = targets_of(self, train)
+            known_NL = ~np.isnan(targets_NL)
+            columns = zip(targets_NL.T, known_NL.T, strict=True)
+            self.weight_L2 = np.stack([balanced_weights(y_N[known_N].astype(np.int64), 2) for y_N, known_N in columns])
+            return
+        self.weight_L2 = np.array([[1.0, self.class_weights.get(name, 1.0)] for name in self.tasks])
+
+    def check_labels(self, labels):
+        """Refuse weights of what is no label column."""
+        _check_names(self.class_weights, list(labels), "no label of the task", "its labels are")
 
     def learn(self, task, x_ND, y_N, groups):
         """Fit nothing: the outputs are the logits."""
@@ -117,10 +187,19 @@ class MultitaskClassification(Multitask, Task):
         """Return the mean binary cross-entropy over known labels."""
         known_BL = ~targets_BL.isnan()
         losses_BL = F.binary_cross_entropy_with_logits(outputs_BK, targets_BL.nan_to_num(), reduction="none")
-        return losses_BL.where(known_BL, 0.0).sum() / known_BL.sum().clamp(min=1)
+        if self.weight_L2 is None:
+            return losses_BL.where(known_BL, 0.0).sum() / known_BL.sum().clamp(min=1)
+        negative_L, positive_L = (
+            _constant(losses_BL.device, *weight_L).to(losses_BL.dtype) for weight_L in self.weight_L2.T.tolist()
+        )
+        weights_BL = torch.where(targets_BL > 0.5, positive_L, negative_L).where(known_BL, 0.0)
+        summed = (losses_BL * weights_BL).sum()
+        return summed / weights_BL.sum().clamp(min=torch.finfo(weights_BL.dtype).tiny)
 
     def fit_linear(self, x_ND, targets_NL, groups, seed, device):
-        """Fit one logistic regression for each label column."""
+        """Fit one logistic regression for each label column; of weighted classes, by the loss."""
+        if self.weight_L2 is not None:
+            return None
         weight_KD, bias_K = np.zeros((self.output_dim, x_ND.shape[1])), np.zeros(self.output_dim)
         chosen = []
         for k, targets_N in enumerate(targets_NL.T):
@@ -135,6 +214,18 @@ class MultitaskClassification(Multitask, Task):
             chosen.append(about)
         about = chosen[0] if len(self.tasks) == 1 and chosen else "C for each label column"
         return weight_KD, bias_K, about
+
+    def target_weights(self, targets_NL):
+        """Return the weight of each known label."""
+        if self.weight_L2 is None:
+            return None
+        return np.where(targets_NL > 0.5, self.weight_L2[:, 1], self.weight_L2[:, 0]) * ~np.isnan(targets_NL)
+
+    def decisions(self, outputs_NK, targets_NL):
+        """Return the logits 0 and z, and the class, of each known label of each record."""
+        known_NL = ~np.isnan(targets_NL)
+        z_M = outputs_NK[known_NL].astype(np.float64)
+        return np.stack([np.zeros_like(z_M), z_M], axis=1), targets_NL[known_NL].astype(np.int64)
 
     def to_prediction(self, outputs_K):
         """Return label column -> probability of its positive class."""
@@ -208,6 +299,43 @@ class Regression(Regressor, Task):
     def load_state(self, state):
         """Restore mean and std."""
         self.mean, self.std = state["mean"], state["std"]
+
+
+@device_constant
+def _constant(*weights: float) -> Tensor:
+    """Return weights, float32 (K,)."""
+    return torch.tensor(weights)
+
+
+def balanced_weights(y_N: np.ndarray, count: int) -> np.ndarray:
+    """Return weights of classes inverse to their numbers of records, float64 (K,): their mean over records is 1.
+
+    That is N / (K N_k), with K the number of classes that there are; 1 for a class without records.
+
+    Args:
+        y_N: classes, int64.
+        count: K.
+    """
+    counts_K = np.bincount(y_N, minlength=count)
+    there_K = counts_K > 0
+    return np.where(there_K, len(y_N) / (max(there_K.sum(), 1) * counts_K.clip(min=1)), 1.0)
+
+
+def _check_weights(class_weights: Literal["balanced"] | dict[str, float] | None) -> None:
+    """Raise an error for a weight that is not a positive number."""
+    for name, weight in class_weights.items() if isinstance(class_weights, dict) else ():
+        if not 0 < weight < float("inf"):
+            raise RecipeError(f"finetune.task.class_weights has {weight:g} for '{name}': a weight is above 0.")
+
+
+def _check_names(
+    class_weights: Literal["balanced"] | dict[str, float] | None, names: list[str], what: str, known: str
+) -> None:
+    """Raise an error for the weight of a name that is none of `names`."""
+    for name in class_weights if isinstance(class_weights, dict) else ():
+        if name not in names:
+            problem = f"finetune.task.class_weights names '{name}', which is {what}"
+            raise RecipeError(not_found(problem, name, names, f"{known} {', '.join(names)}"))
 
 
 def make_task(make: Maker[Task], options: Finetune, modality: str, columns: list[str]) -> Task:

@@ -33,10 +33,17 @@ INTERVAL = 10.0
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The best epoch, counted from 1, or 0 for the linear probe, and its metric on held-out records."""
+    """The best epoch, counted from 1, or 0 for the linear probe.
+
+    Args:
+        epoch: its number.
+        metric: its metric on held-out records, those of the val part or of the folds.
+        held_out: the outputs of these records after it; None before there is one.
+    """
 
     epoch: int
     metric: float
+    held_out: FeatureTable | None = None
 
 
 @dataclass(frozen=True)
@@ -92,10 +99,11 @@ class Tuning:
         for model, epoch in self._epochs(rows, self.name):
             if epoch.number == 0 and not self._starts_at_probe:
                 continue
-            metrics = task.measure(self.read(model, "val"))
+            val = self.read(model, "val")
+            metrics = task.measure(val)
             report(epoch.step, {"loss": epoch.loss, **{f"val/{name}": value for name, value in metrics.items()}})
             if task.is_better(metrics[task.metric], best.metric):
-                best, weights = BestEpoch(epoch.number, metrics[task.metric]), copy.deepcopy(model.state_dict())
+                best, weights = BestEpoch(epoch.number, metrics[task.metric], val), copy.deepcopy(model.state_dict())
         model.load_state_dict(weights)
         return _done(model), best
 
@@ -121,10 +129,11 @@ class Tuning:
         rows = np.flatnonzero(folds_N < count)
         table = self.labeled.table.select(rows)
         for number in range(first, len(outputs_ENK)):
-            metrics = task.measure(replace(table, features={self.modality: outputs_ENK[number, rows]}))
+            held_out = replace(table, features={self.modality: outputs_ENK[number, rows]})
+            metrics = task.measure(held_out)
             report(number, {f"folds/{name}": value for name, value in metrics.items()})
             if task.is_better(metrics[task.metric], best.metric):
-                best = BestEpoch(number, metrics[task.metric])
+                best = BestEpoch(number, metrics[task.metric], held_out)
         epochs = self._epochs(np.arange(len(folds_N)), f"{self.name}, all labels")
         model = next(model for model, epoch in epochs if epoch.number == best.epoch)
         epochs.close()

@@ -13,6 +13,7 @@ from pydantic import (
     Discriminator,
     Field,
     PositiveFloat,
+    PositiveInt,
     SerializerFunctionWrapHandler,
     Tag,
     model_serializer,
@@ -115,7 +116,7 @@ def _how_many(value: Any) -> str:
 
 def _not_empty(value: Any) -> Any:
     if value == []:
-        raise ValueError("the list is empty: name one or more")
+        raise ValueError("the list is empty: give one or more")
     return value
 
 
@@ -131,6 +132,19 @@ Generators = Annotated[
     BeforeValidator(_not_empty),
 ]
 """A view generator, or a list of several."""
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Fractions = Annotated[
+    Annotated[Fraction, Tag(ONE)] | Annotated[list[Fraction], Tag(SEVERAL)],
+    Discriminator(_how_many),
+    BeforeValidator(_not_empty),
+]
+"""A fraction above 0, or a list of several."""
+Counts = Annotated[
+    Annotated[PositiveInt, Tag(ONE)] | Annotated[list[PositiveInt], Tag(SEVERAL)],
+    Discriminator(_how_many),
+    BeforeValidator(_not_empty),
+]
+"""A number of records, or a list of several."""
 
 
 def by_name(value: Any) -> Any:

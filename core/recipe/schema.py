@@ -9,7 +9,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sensorium.recipe.parts import EncoderPart, Generators, NamedParts, Objectives, Part, Section, Term
+from sensorium.recipe.parts import (
+    Counts,
+    EncoderPart,
+    Fractions,
+    Generators,
+    NamedParts,
+    Objectives,
+    Part,
+    Section,
+    Term,
+)
 
 
 class Negatives(Section):
@@ -443,14 +453,15 @@ class Finetune(Section):
     labels: list[str] | None = Field(
         None, description="label columns: one, or several for multitask; None: the only one, or all"
     )
-    label_fraction: float | None = Field(
+    label_fraction: Fractions | None = Field(
         None,
-        gt=0,
-        le=1,
-        description="fraction of the labeled records of the train part to learn from, stratified; None: all",
+        description="fraction of the labeled records of the train part to learn from, in (0, 1], stratified; a list "
+        "makes a learning curve; None: all",
     )
-    labels_per_class: PositiveInt | None = Field(
-        None, description="labeled records of each class of the train part to learn from; None: all"
+    labels_per_class: Counts | None = Field(
+        None,
+        description="labeled records of each class of the train part to learn from; a list makes a learning curve; "
+        "None: all",
     )
     modality: str | None = Field(None, description="modality whose encoder is fine-tuned; None: the only one")
     epochs: PositiveInt = Field(50, description="passes over the train part")
@@ -474,12 +485,18 @@ class Finetune(Section):
         3,
         description="number of repetitions, each with another data order, another head and another draw of few labels",
     )
+    calibrate: bool = Field(
+        True,
+        description="divide logits by a temperature, fitted where the epoch is chosen (on the val part or in folds), "
+        "before probabilities are predicted",
+    )
     trees: PositiveInt = Field(500, description="trees of the random forest on baseline features, the baseline")
 
     @model_validator(mode="after")
     def _one_amount_of_labels(self) -> Self:
-        if self.label_fraction is not None and self.labels_per_class is not None:
-            raise ValueError("give label_fraction or labels_per_class, not both")
+        given = [value for value in (self.label_fraction, self.labels_per_class) if value is not None]
+        if len(given) == 2 and not any(isinstance(value, list) for value in given):
+            raise ValueError("give label_fraction or labels_per_class, not both (lists of them make a learning curve)")
         return self
 
 

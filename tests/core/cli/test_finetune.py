@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sensorium.api import finetuning
+from sensorium.api.finetuning import Finetuned
 from sensorium.cli.main import main
 from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable
 
@@ -21,7 +22,7 @@ def asked(monkeypatch):
 
     def finetune(run, overrides, **options):
         calls.append((run, overrides, options))
-        return SimpleNamespace(table=table, run=SimpleNamespace(folder=Path("out")))
+        return Finetuned(table, None, SimpleNamespace(folder=Path("out")))
 
     monkeypatch.setattr(finetuning, "finetune", finetune)
     return calls

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from sensorium import Record, Source
-from sensorium.finetuning.few_labels import draw_labeled, read_labeled_keys
+from sensorium.finetuning.few_labels import draw_labeled, label_amounts, read_labeled_keys
 from sensorium.recipe.schema import Finetune
 
 
@@ -92,9 +92,22 @@ def test_a_draw_is_a_function_of_seed_and_ids():
     assert fewer < set(draw_labeled(keys, options, 0)), "more labels are added to those that there were"
 
 
+def test_lists_are_several_amounts():
+    amounts = label_amounts(Finetune(labels_per_class=[50, 10], label_fraction=[1, 0.015]))
+    assert {name: (o.labels_per_class, o.label_fraction) for name, o in amounts.items()} == {
+        "10 per class": (10, None),
+        "50 per class": (50, None),
+        "1.5 %": (None, 0.015),
+        "all": (None, 1.0),
+    }
+    assert list(label_amounts(Finetune(labels_per_class=3))) == [""]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"labels_per_class": []}, "the list is empty"),
+        ({"label_fraction": [0.5, 2]}, "less than or equal to 1"),
         ({"label_fraction": 0.1, "labels_per_class": 3}, "not both"),
         ({"label_fraction": 0.0}, "greater than 0"),
     ],

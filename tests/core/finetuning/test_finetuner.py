@@ -311,6 +311,63 @@ def test_few_labels_are_drawn_for_each_seed_and_all_rows_learn_from_them(run, tm
     assert len(predictions["id"]) == 5 * 2 * 40, "rows, seeds, records"
 
 
+def test_several_amounts_of_labels_are_a_learning_curve(run, tmp_path):
+    amounts = ["finetune.labels_per_class=[10,4]", "finetune.label_fraction=[0.02,1]"]
+    done = tuned(run, tmp_path / "out", *amounts, *BRIEF, start="trained")
+    assert done.curve.metrics == ["4 per class, accuracy", "10 per class, accuracy", "all, accuracy"]
+    assert [row.name for row in done.curve.rows] == ["chance", "baseline", "linear probe", "fine-tuned"]
+    assert "Labeled records of a draw: 4 per class 16, 10 per class 40, all 80." in done.curve.remarks
+    assert done.table.counts == (80, 40), "the predictor learned from the largest amount"
+    written = {file.name for file in (tmp_path / "out/evaluations").glob("*.json")}
+    assert written == {"learning-curve.json", *(f"finetune-{n}.json" for n in ("4-per-class", "10-per-class", "all"))}
+    assert (tmp_path / "out/evaluations/learning-curve.png").stat().st_size > 1000
+    said = json.loads((tmp_path / "out/run.json").read_text())["notes"]
+    assert any("2 %: left out, there are 2 labeled records" in note for note in said)
+    alone = tuned(run, tmp_path / "alone", "finetune.labels_per_class=4", *BRIEF, start="trained")
+    metric = alone.table.row("fine-tuned").metrics["accuracy"]
+    assert done.curve.row("fine-tuned").metrics["4 per class, accuracy"] == metric, "one amount learns the same alone"
+
+
+def test_intervals_are_seeded_and_those_of_the_records(run, tmp_path):
+    done = tuned(run, tmp_path / "out", *BRIEF, start="trained")
+    metric = done.table.row("fine-tuned").metrics["accuracy"]
+    predictions = pq.read_table(tmp_path / "out/evaluations/finetune-predictions.parquet").to_pandas()
+    right_N = (predictions["label"] == predictions["prediction"])[predictions["row"] == "fine-tuned"].to_numpy()
+    low, high = metric.interval
+    assert low <= metric.mean == right_N.mean() <= high
+    assert high - low == pytest.approx(2 * 1.96 * right_N.std() / len(right_N) ** 0.5, abs=0.06)
+    assert done.table.public()["rows"]["fine-tuned"]["metrics"]["accuracy"]["interval"] == [low, high]
+    assert f"[{low:.3f}, {high:.3f}]" in done.table.markdown()
+
+
+def test_the_temperature_is_fitted_on_val_and_divides_what_is_predicted(run, tmp_path):
+    raws = [toys.vectors(count=160)[i].values["a"] for i in range(3)]
+    done, raw = (
+        tuned(run, tmp_path / name, *BRIEF, f"finetune.calibrate={name}", start="trained") for name in ("true", "false")
+    )
+    assert raw.predictor.temperature == 1
+    assert done.predictor.temperature != 1
+    assert same(weights(done), weights(raw)), "calibration changes probabilities alone"
+    powers = [
+        {k: p ** (1 / done.predictor.temperature) for k, p in p_of.items()} for p_of in raw.predictor.predict(raws)
+    ]
+    for expected, found in zip(powers, done.predictor.predict(raws), strict=True):
+        assert found == pytest.approx({k: p / sum(expected.values()) for k, p in expected.items()}, abs=1e-4)
+    assert sensorium.load_predictor(tmp_path / "true", toys.extensions()).temperature == done.predictor.temperature
+    liar = tuned(run, tmp_path / "liar", *BRIEF, source=Marked(("test",)), start="trained")
+    assert liar.predictor.temperature == done.predictor.temperature, "labels of the test part move nothing"
+    assert any("expected calibration error" in remark and "on the val part" in remark for remark in done.table.remarks)
+
+
+def test_weighted_classes_choose_the_epoch_by_balanced_accuracy(run, tmp_path):
+    weights = "finetune.task={name: classification, class_weights: balanced}"
+    done = tuned(run, tmp_path / "out", weights, *BRIEF, start="trained")
+    assert "epoch by balanced accuracy" in done.table.selection
+    assert "L2 penalty" in " ".join(done.table.row("linear probe").notes), "the linear probe is weighted too"
+    with pytest.raises(SensoriumError, match="names 'x', which is no class of 'class'"):
+        tuned(run, tmp_path / "typo", "finetune.task={name: classification, class_weights: {x: 2}}")
+
+
 def test_no_val_part_means_folds(run, tmp_path):
     done = tuned(run, tmp_path / "out", "data.val=0", *BRIEF, source=toys.vectors(count=160), start="trained")
     assert "folds of the labeled records" in done.table.selection
