@@ -13,7 +13,7 @@ from sensorium.embeddings.stream import write_stream
 from sensorium.embeddings.table import EmbeddingOptions
 from sensorium.evaluation.previews import Previews
 from sensorium.indexing.approximate import require_kind
-from sensorium.indexing.records import require_lancedb
+from sensorium.indexing.records import RecordIndex, is_index, require_lancedb
 from sensorium.indexing.thumbnails import Thumbnails
 from sensorium.indexing.update import IndexUpdate, update_index
 from sensorium.parallel.rank_zero import on_rank_zero
@@ -71,6 +71,8 @@ def index(
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     folder = Path(run, FOLDER) if out is None else Path(out)
     incoming = folder / INCOMING if vectors is None else Path(vectors)
+    if is_index(folder):
+        require_same(RecordIndex(folder), model, "embedding")
     if vectors is None:
         write_stream(
             model, evaluation, incoming, EmbeddingOptions(part, labels=None if labels is None else tuple(labels))

@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from sensorium.api.models import load
-from sensorium.api.query import Query, read_query
 from sensorium.api.run_records import open_records
 from sensorium.data.summary import RecordSummary, summarize
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.of_run import require_same
+from sensorium.embeddings.query import Query, read_query
 from sensorium.embeddings.search import nearest_in
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet

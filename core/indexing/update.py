@@ -53,7 +53,7 @@ def update_index(folder: Path, file: EmbeddingFile, draw: Thumbnails | None, kin
         kind: "auto", "exact" or "ivf": how it is searched.
 
     Raises:
-        RunError: when other weights made the index, or a column has values of another type.
+        RunError: when a column of the index has values of another type.
     """
     index, counts = _opened(folder, file), np.zeros(3, int)
     for rows in file.rows(TOGETHER):
@@ -72,11 +72,6 @@ def _opened(folder: Path, file: EmbeddingFile) -> RecordIndex:
     if not is_index(folder):
         return RecordIndex.create(folder, file.row_schema)
     index = RecordIndex(folder)
-    for what, of in (("weights", "weights"), ("space", "spaces")):
-        if index.about.get(what) != file.about.get(what):
-            raise RunError(
-                f"'{folder}' was made of other {of} than '{file.path}' is: index into another folder, or delete it."
-            )
     known = index.schema
     for field in file.row_schema:
         if field.name in known.names and known.field(field.name).type != field.type:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sensorium import BadSample, Modality
-from sensorium.api.query import read_query
+from sensorium.embeddings.query import read_query
 from sensorium.errors import RunError
 
 
