@@ -118,6 +118,7 @@ _HOME = {
     "index": "sensorium.api.indexing",
     "EmbeddingFile": "sensorium.embeddings.file",
     "mine": "sensorium.api.mining",
+    "curate": "sensorium.curate",
     "search": "sensorium.api.searching",
     "export": "sensorium.api.models",
     "load_encoder": "sensorium.api.models",
@@ -127,7 +128,7 @@ _HOME = {
     "register": "sensorium.api.parts",
     "Recipe": "sensorium.recipe",
 }
-_MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views", "weights")
+_MODULES = ("batch_norm", "collectives", "curate", "heads", "losses", "masking", "views", "weights")
 """Those of the names that are whole modules, each of its own name: `import sensorium.losses` finds it too."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
@@ -135,6 +136,7 @@ if TYPE_CHECKING:
     from sensorium import (
         batch_norm as batch_norm,
         collectives as collectives,
+        curate as curate,
         heads as heads,
         losses as losses,
         masking as masking,

@@ -47,6 +47,7 @@ FLOORS = [
         "testing",
         "neighbors",
         "mining",
+        "curation",
         "embeddings",
         "indexing",
         "browsing",
@@ -54,7 +55,7 @@ FLOORS = [
         "checking",
         "packing",
     },
-    {"api", "views", "matrix", "cli", "__main__"},
+    {"api", "views", "curate", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "feature_table", "presence", *sensorium._MODULES}

@@ -14,6 +14,7 @@ from sensorium.contracts import Modality, Source, Split
 from sensorium.data.as_source import as_source
 from sensorium.data.decoding import raw_values
 from sensorium.data.readers import TableReader
+from sensorium.data.selected import selected
 from sensorium.errors import BadSample, RecipeError, SensoriumError, not_found
 from sensorium.models.makers import maker
 from sensorium.models.plan import make_plan
@@ -129,6 +130,7 @@ def _of_source(
         opened: Source = maker(registry, "sources", chosen.data.source, "data.source")()
     else:
         opened = as_source(source, tuple(chosen.modalities))
+    opened = selected(opened, chosen.data.select)
     fields, modalities, kinds, notes = {}, {}, {}, []
     for column in opened.fields:
         asked = chosen.modalities.get(column)

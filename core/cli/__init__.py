@@ -24,6 +24,7 @@ def sensorium_register_commands(register):
     register("search", "sensorium.cli.search:search", summary="Find the nearest records to a text or a file.")
     register("compare", "sensorium.cli.compare:compare", summary="Compare the metrics of runs.")
     register("mine", "sensorium.cli.mine:mine", summary="Mine hard negatives with a run's model.")
+    register("curate", "sensorium.cli.curate:app", summary="Find near-duplicates, outliers, clusters and samples.")
     register("export", "sensorium.cli.export:export", summary="Export a run's model to other libraries.")
     register("recipes", "sensorium.cli.recipes:recipes", summary="List the recipes, or print one.")
     register("list", "sensorium.cli.list:list_kind", summary="List what is registered, or the options of one part.")

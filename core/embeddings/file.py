@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from sensorium.contracts import RecordColumns
 from sensorium.data.summary import RecordSummary
 from sensorium.embeddings.parts import STORED, require_lance
 from sensorium.embeddings.table import ABOUT, CAPTION, LABEL, PATH
@@ -63,6 +64,22 @@ class EmbeddingFile:
     def labels(self) -> tuple[str, ...]:
         """Names of the labels."""
         return tuple(name.removeprefix(LABEL) for name in self._columns if name.startswith(LABEL))
+
+    def columns(self) -> RecordColumns:
+        """Return ids, labels, splits and groups of all rows; without ids, a row's number is its id."""
+        names = [name for name in self._columns if name in ABOUT or name.startswith(LABEL)]
+        if not names:
+            return RecordColumns(len(self))
+        read = self._data.to_table(columns=[self._stored[name] for name in names])
+        cells = dict(zip(names, read.columns, strict=True))
+        labels = {name.removeprefix(LABEL): column for name, column in cells.items() if name.startswith(LABEL)}
+        return RecordColumns(
+            len(read),
+            cells["id"].cast(pa.string()) if "id" in cells else None,
+            labels,
+            cells.get("split"),
+            cells.get("group"),
+        )
 
     def vectors(self, modality: str, part: str = "all") -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the embeddings of a modality, batch by batch.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
@@ -16,6 +17,13 @@ GAP = 14
 FRAME = 4
 HEADING, SMALL = 22, 13
 PAPER, INK, FAINT, HIT = (255, 255, 255), (32, 33, 36), (128, 132, 138), (24, 150, 84)
+
+
+class Headings(NamedTuple):
+    """What stands above the column of queries, and above what was found."""
+
+    queries: str = "query"
+    found: str = "found, best first"
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ def contact_sheet(
     results: Sequence[Sequence[RetrievedImage]],
     title: str,
     captions: Sequence[str] = (),
+    headings: Headings = Headings(),
 ) -> Image.Image:
     """Draw one row for each query: its preview, then the retrieved targets, best first; positives framed in green.
 
@@ -46,6 +55,7 @@ def contact_sheet(
         results: Q lists of retrieved targets, best first.
         title: the heading.
         captions: one short line below each query; none by default.
+        headings: what stands above them.
 
     Returns:
         An RGB image; its size depends on the number of queries and of results.
@@ -64,8 +74,8 @@ def contact_sheet(
     width = max(x_found + most * (CELL + GAP) - GAP, MARGIN + int(text_width(title, HEADING))) + MARGIN
     sheet = Image.new("RGB", (width, top + len(queries) * line + MARGIN - 12), PAPER)
     draw_text(sheet, (MARGIN, MARGIN - 6), title, HEADING, INK)
-    draw_text(sheet, (MARGIN, top - 22), "query", SMALL, FAINT)
-    draw_text(sheet, (x_found, top - 22), "found, best first", SMALL, FAINT)
+    draw_text(sheet, (MARGIN, top - 22), headings.queries, SMALL, FAINT)
+    draw_text(sheet, (x_found, top - 22), headings.found, SMALL, FAINT)
     rule = (x_found - 1.5 * GAP, top, x_found - 1.5 * GAP, top + len(queries) * line - 24)
     ImageDraw.Draw(sheet).line(rule, (225, 227, 230))
     for number, (query, retrieved) in enumerate(zip(queries, results, strict=True)):

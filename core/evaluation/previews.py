@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from sensorium.contracts import Source
+from sensorium.contracts import Modality, Source
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.summary import summarize
 from sensorium.evaluation.shown import Shown
-from sensorium.models.plan import Plan
 from sensorium.text_drawing import text_image
+
+
+class DecodedValues(Protocol):
+    """What knows how values are decoded: the parts of a run's recipe, or what `check` checks."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Modality name -> the source's field with its raw values."""
+
+    @property
+    def modalities(self) -> Mapping[str, Modality]:
+        """Modality name -> the modality, fitted."""
 
 
 class Previews:
     """Draws the values of records.
 
     Args:
-        plan: the parts of a run's recipe; its modalities are fitted.
+        plan: the parts of a run's recipe, or anything else that knows fields and modalities; these are fitted.
         source: where the records come from.
     """
 
-    def __init__(self, plan: Plan, source: Source) -> None:
+    def __init__(self, plan: DecodedValues, source: Source) -> None:
         self.plan, self.source = plan, source
 
     def __call__(self, position: int, modality: str) -> Image.Image:

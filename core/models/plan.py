@@ -25,6 +25,7 @@ from sensorium.contracts import (
     ViewGenerator,
 )
 from sensorium.data.as_source import as_source
+from sensorium.data.selected import selected
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import PluginError, RecipeError, not_found
 from sensorium.models.compatibility import Compatibility
@@ -113,18 +114,21 @@ class Plan:
     def open_source(self, given: Any = None) -> Source:
         """Return what was handed in as a source (see `as_source`), or else the source that the recipe names.
 
+        Of either the records that `data.select` names.
+
         Raises:
             RecipeError: when there is neither.
             DataError: when what was handed in is no source, or the records cannot be found.
         """
+        select = self.recipe.data.select
         if given is not None:
-            return as_source(given, tuple(self.fields.values()))
+            return selected(as_source(given, tuple(self.fields.values())), select)
         if self.source is None:
             raise RecipeError(
                 "The recipe names no source: set data.source, or hand the records in with source=..., as a training "
                 "from Python does."
             )
-        return self.source()
+        return selected(self.source(), select)
 
     @property
     def unfreezing(self) -> dict[str, tuple[float, float]]:
@@ -397,7 +401,7 @@ def _reference(plan: Plan, registry: Registry) -> Plan | None:
     if unknown := [name for name in asked.fields if name not in recipe.modalities]:
         problem, known = f"evaluate.reference.fields names the modality '{unknown[0]}'", ", ".join(recipe.modalities)
         raise RecipeError(not_found(problem, unknown[0], recipe.modalities, f"the recipe has {known}"))
-    parts = {"source": asked.source, "split": asked.split or recipe.data.split}
+    parts = {"source": asked.source, "select": None, "split": asked.split or recipe.data.split}
     if asked.test is not None:
         parts["test"] = asked.test
     towers = {

@@ -65,6 +65,11 @@ class Data(Section):
     """The records: their source, split, batches and loading."""
 
     source: Part | None = Field(None, description="the source of records; None when `fit` is given one")
+    select: str | None = Field(
+        None,
+        description="which records are used, all others are left out: a Parquet file with their `id`, such as one of "
+        "`sensorium curate`, of which rows with `keep` count; or a text file with one id on each line",
+    )
     negatives: Negatives | None = Field(
         None, description="mined hard negatives, a file of `sensorium mine`: its path, or path and count"
     )

@@ -1,0 +1,1 @@
+"""Curation: near-duplicates, outliers, clusters and samples that cover all records, by distances between them."""
