@@ -18,6 +18,7 @@ without the modality, unreadable) are kept. Of several values of a record the fi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -331,10 +332,12 @@ def _written(made: Curation, out: str | Path | None, sheets: dict[str, Draw]) ->
     if out is None:
         return made
     made.write(out)
+    files = [Path(out)]
     for suffix, draw in sheets.items():
         if (sheet := draw()) is not None:
-            write_atomically(Path(out).with_suffix(suffix), lambda part, sheet=sheet: sheet.save(part, format="PNG"))
-    return made
+            files.append(Path(out).with_suffix(suffix))
+            write_atomically(files[-1], lambda part, sheet=sheet: sheet.save(part, format="PNG"))
+    return replace(made, files=tuple(files))
 
 
 def _label(records: ComparedRecords, asked: str | None) -> str | None:

@@ -275,14 +275,8 @@ def _curate(name: str, target: str, out: Path, overrides: list[str] | None, as_j
     if as_json:
         print_json(found.public())
     else:
-        typer.echo(f"{found}\n\n{_files(out)} written.")
-
-
-def _files(out: Path) -> str:
-    """Return the names of the file and of the contact sheets beside it."""
-    sheets = [out.with_suffix(suffix) for suffix in (".png", ".similarities.png")]
-    named = [str(out), *(str(sheet) for sheet in sheets if sheet.exists())]
-    return " and ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0]
+        *before, last = map(str, found.files)
+        typer.echo(f"{found}\n\n{', '.join(before)}{' and ' if before else ''}{last} written.")
 
 
 def _texts(prompts: str | None) -> tuple[str, ...]:

@@ -30,12 +30,14 @@ class Curation:
         statistics: counts and means, by name.
         table: rows of what is worth a table, such as clusters, as plain values.
         about: how it was found, as plain values.
+        files: what was written: the rows, and contact sheets where anything draws the records.
     """
 
     rows: pa.Table
     statistics: Mapping[str, float]
     table: list[dict[str, Any]] = field(default_factory=list)
     about: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,7 +56,8 @@ class Curation:
 
     def public(self) -> dict[str, Any]:
         """Return plain values for JSON: all but the rows."""
-        return {"about": self.about, "statistics": self.statistics, "table": self.table}
+        files = [str(path) for path in self.files]
+        return {"about": self.about, "statistics": self.statistics, "table": self.table, "files": files}
 
     def _lines(self) -> Iterator[str]:
         yield f"{'compared by':40} {self.about['compared by']}"
