@@ -367,7 +367,7 @@ def _by_prompts(
         raise RunError("Prompts are embedded by the model of a run: name its run folder, with --vectors for the file.")
     others = [name for name in model.modalities if name != records.modality]
     name = modality or next(iter(others), None)
-    if name not in others:
+    if name is None or name not in others:
         problem = f"Prompts need a second modality of the run, '{modality or 'text'}' is none"
         raise RunError(not_found(problem, str(name), others, f"there are: {', '.join(others) or 'none'}"))
     return names_by_prompts(found, records.mean_D, prompts, model.embed(**{name: list(prompts)})[name].numpy())

@@ -172,12 +172,11 @@ class Curated:
 
     def _chosen(self, names: Sequence[str]) -> str:
         """Return the modality that is compared."""
-        if self.modality is None and names:
-            return names[0]
-        if self.modality not in names:
-            problem, known = f"There is no modality '{self.modality}' to compare", ", ".join(names) or "none"
-            raise RunError(not_found(problem, str(self.modality), names, f"there are: {known}"))
-        return self.modality
+        name = names[0] if self.modality is None and names else self.modality
+        if name is None or name not in names:
+            problem, known = f"There is no modality '{name}' to compare", ", ".join(names) or "none"
+            raise RunError(not_found(problem, str(name), names, f"there are: {known}"))
+        return name
 
 
 def _records_of(

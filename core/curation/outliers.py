@@ -108,8 +108,8 @@ def _isolation(x_MD: Tensor, seed: int) -> np.ndarray:
     """Return anomaly scores, float64 (M,), in (0, 1)."""
     from sklearn.ensemble import IsolationForest
 
-    x_MD = x_MD.cpu().numpy()
-    return -IsolationForest(random_state=seed % 2**32).fit(x_MD).score_samples(x_MD)
+    points = x_MD.cpu().numpy()
+    return -IsolationForest(random_state=seed % 2**32).fit(points).score_samples(points)
 
 
 def outlier_report(records: ComparedRecords, found: Outliers, options: OutlierOptions) -> Curation:
