@@ -18,10 +18,10 @@ from sensorium.data.selected import selected
 from sensorium.errors import BadSample, RecipeError, SensoriumError, not_found
 from sensorium.models.makers import maker
 from sensorium.models.plan import make_plan
+from sensorium.recipe.data import Data, Reading
 from sensorium.recipe.merging import overridden
 from sensorium.recipe.parts import Part
 from sensorium.recipe.reading import read_recipe, validated
-from sensorium.recipe.schema import Data, Reading
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.registry import Registry
 
