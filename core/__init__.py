@@ -116,6 +116,7 @@ _HOME = {
     "replay": "sensorium.api.measuring",
     "embed": "sensorium.api.embedding",
     "index": "sensorium.api.indexing",
+    "browse": "sensorium.api.browsing",
     "EmbeddingFile": "sensorium.embeddings.file",
     "mine": "sensorium.api.mining",
     "curate": "sensorium.curate",
@@ -143,6 +144,7 @@ if TYPE_CHECKING:
         views as views,
         weights as weights,
     )
+    from sensorium.api.browsing import browse as browse
     from sensorium.api.checking import check as check
     from sensorium.api.crossfitting import crossfit as crossfit
     from sensorium.api.embedding import embed as embed

@@ -22,6 +22,7 @@ def sensorium_register_commands(register):
     register("index", "sensorium.cli.index:index", summary="Put records into an index, or bring it up to date.")
     register("replay", "sensorium.cli.replay:replay", summary="Find the source of a non-finite loss.")
     register("search", "sensorium.cli.search:search", summary="Find the nearest records to a text or a file.")
+    register("browse", "sensorium.cli.browse:browse", summary="Search the records of a run on a local page.")
     register("compare", "sensorium.cli.compare:compare", summary="Compare the metrics of runs.")
     register("mine", "sensorium.cli.mine:mine", summary="Mine hard negatives with a run's model.")
     register("curate", "sensorium.cli.curate:app", summary="Find near-duplicates, outliers, clusters and samples.")

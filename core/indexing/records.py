@@ -95,6 +95,10 @@ class RecordIndex:
     def __len__(self) -> int:
         return self.table.count_rows()
 
+    def width(self, modality: str) -> int:
+        """Return how many numbers the vectors of a modality have."""
+        return self._types[modality].list_size
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the labels."""
@@ -156,7 +160,7 @@ class RecordIndex:
             known = ", ".join(self.modalities)
             problem = f"'{self.path}' has no vectors of '{modality}'"
             raise RunError(not_found(problem, modality, self.modalities, f"it has {known}"))
-        if (width := self._types[modality].list_size) != query_1D.shape[1]:
+        if (width := self.width(modality)) != query_1D.shape[1]:
             raise RunError(
                 f"'{modality}' in '{self.path}' has {width} numbers, the query {query_1D.shape[1]}: there is no joint "
                 "space."
@@ -251,8 +255,8 @@ class RecordIndex:
 
     def _queries_for(self, name: str) -> np.ndarray:
         """Return queries as a search has them: vectors of another modality in the same space, or of the same one."""
-        width = self._types[name].list_size
-        others = (other for other in self.modalities if other != name and self._types[other].list_size == width)
+        width = self.width(name)
+        others = (other for other in self.modalities if other != name and self.width(other) == width)
         for other in (*others, name):
             if len(x_QD := sample_of(self.table, self.stored[other], width)):
                 return x_QD
