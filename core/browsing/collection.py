@@ -99,13 +99,17 @@ class Collection:
             RunError: when no modality reads it.
         """
         if by and self.parts.get(by) is not None and not self.parts[by].reads_files:
-            asked = self.ask(_words_in(path, name), by)
+            asked = self._first_of([by], _words_in(path, name), name)
         elif by:
             asked = self._first_of([by], path, name)
         else:
             files = {one: part for one, part in self.parts.items() if part.reads_files}
             fitting = [one for one, part in files.items() if path.suffix.lower() in part.extensions]
-            asked = self._first_of(fitting or list(files), path, name) if files else self.ask(_words_in(path, name))
+            asked = (
+                self._first_of(fitting or list(files), path, name)
+                if files
+                else self._first_of(list(self.parts), _words_in(path, name), name)
+            )
         key = secrets.token_urlsafe(12)
         self._uploads[key] = asked
         while len(self._uploads) > KEPT:

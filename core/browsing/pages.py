@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +24,8 @@ from sensorium.browsing.collection import Asked, Collection
 from sensorium.browsing.guard import Guard
 from sensorium.embeddings.table import LABEL
 from sensorium.errors import RunError, SensoriumError
+from sensorium.evaluation.shown import Shown
+from sensorium.indexing.records import IndexedRecord
 
 log = logging.getLogger("sensorium")
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,24 +57,44 @@ def make_app(collection: Collection, token: str, cookie: str = "sensorium") -> S
     return Starlette(routes=routes, middleware=guards)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a page shows: what was asked, which modality of how many records was searched, and the records."""
+
+    asked: Asked | None = None
+    target: str = ""
+    searched: int = 0
+    cards: list[tuple[IndexedRecord, dict[str, Shown]]] = field(default_factory=list)
+
+
 class _Pages:
     def __init__(self, collection: Collection) -> None:
         self.collection, self.templates = collection, Jinja2Templates(TEMPLATES)
 
     def show(self, request: Request) -> Response:
         """Return the page of an address: what was asked, and what is found."""
-        fields = dict(request.query_params)
-        made: dict[str, Any] = {"fields": fields, "asked": None, "cards": [], "searched": None, "problem": ""}
+        fields, found, problem = dict(request.query_params), _Found(), ""
         try:
-            made |= self._found(fields)
+            found = self._found(fields)
         except SensoriumError as error:
-            made["problem"] = str(error)
+            problem = str(error)
         except Exception as error:  # of a library, at a value that nobody foresaw: the page stays
             log.warning("browse: %s: %s", type(error).__name__, error)
-            made["problem"] = f"This could not be searched ({type(error).__name__})."
-        made |= {"collection": self.collection, "counts": COUNTS, "label_prefix": LABEL, "address": address}
-        made["targets"] = self.collection.targets_of(made["asked"])
-        return self.templates.TemplateResponse(request, "page.html", made, status_code=400 if made["problem"] else 200)
+            problem = f"This could not be searched ({type(error).__name__})."
+        return self._page(request, fields, found, problem)
+
+    def _page(self, request: Request, fields: Mapping[str, str], found: _Found, problem: str) -> Response:
+        made: dict[str, Any] = {
+            "collection": self.collection,
+            "fields": fields,
+            "found": found,
+            "problem": problem,
+            "targets": self.collection.targets_of(found.asked),
+            "counts": COUNTS,
+            "label_prefix": LABEL,
+            "address": address,
+        }
+        return self.templates.TemplateResponse(request, "page.html", made, status_code=400 if problem else 200)
 
     async def upload(self, request: Request) -> Response:
         """Take the form, an uploaded file with it, and send to the page that shows what is found."""
@@ -83,11 +106,11 @@ class _Pages:
                 try:
                     fields["file"] = await run_in_threadpool(self._keep, file, fields.get("by", ""))
                 except SensoriumError as error:
-                    return self._refuse(request, fields, str(error))
+                    return self._page(request, fields, _Found(), str(error))
                 except Exception as error:
                     log.warning("browse: %s: %s", type(error).__name__, error)
                     name = f"'{Path(file.filename).name}' cannot be read"
-                    return self._refuse(request, fields, f"{name} ({type(error).__name__}).")
+                    return self._page(request, fields, _Found(), f"{name} ({type(error).__name__}).")
             elif "text" in fields:
                 fields = {name: value for name, value in fields.items() if name not in ("id", "file")}
         return RedirectResponse(address(fields), status_code=303)
@@ -100,28 +123,23 @@ class _Pages:
             path.write_bytes(file.file.read())
             return self.collection.ask_file(path, name, by)
 
-    def _refuse(self, request: Request, fields: Mapping[str, str], problem: str) -> Response:
-        made = {"fields": fields, "asked": None, "cards": [], "searched": None, "problem": problem}
-        made |= {"collection": self.collection, "counts": COUNTS, "label_prefix": LABEL, "address": address}
-        made["targets"] = self.collection.targets_of(None)
-        return self.templates.TemplateResponse(request, "page.html", made, status_code=400)
-
-    def _found(self, fields: Mapping[str, str]) -> dict[str, Any]:
+    def _found(self, fields: Mapping[str, str]) -> _Found:
         """Return what the fields of an address ask for."""
         collection, asked = self.collection, self._asked(fields)
         condition = self._condition(fields)
         count = int(fields["count"]) if fields.get("count", "").isdigit() else COUNTS[1]
         count = min(max(count, 1), COUNTS[-1])
         if asked is None:
-            records, searched, target = collection.index.first(count, condition), None, ""
-        else:
-            targets = collection.targets_of(asked)
-            if not targets:
-                raise RunError(f"'{asked.modality}' shares no space with what is indexed.")
-            target = fields.get("target") or targets[0]
-            records, searched = collection.search(asked, target, count, condition)
-        cards = [(record, collection.show(record)) for record in records]
-        return {"asked": asked, "cards": cards, "searched": searched, "target": target}
+            return _Found(cards=self._cards(collection.index.first(count, condition)))
+        targets = collection.targets_of(asked)
+        if not targets:
+            raise RunError(f"'{asked.modality}' shares no space with what is indexed.")
+        target = fields.get("target") or targets[0]
+        records, searched = collection.search(asked, target, count, condition)
+        return _Found(asked, target, searched, self._cards(records))
+
+    def _cards(self, records: list[IndexedRecord]) -> list[tuple[IndexedRecord, dict[str, Shown]]]:
+        return [(record, self.collection.show(record)) for record in records]
 
     def _asked(self, fields: Mapping[str, str]) -> Asked | None:
         """Return what is searched for; None where the fields ask for nothing, and records are shown as they stand."""

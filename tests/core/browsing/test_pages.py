@@ -1,0 +1,139 @@
+"""The page that searches records: who may see it, what it finds, what it refuses."""
+
+from html import escape
+from importlib.util import find_spec
+
+import pytest
+
+if any(find_spec(name) is None for name in ("starlette", "uvicorn", "jinja2", "python_multipart", "lancedb")):
+    pytest.skip("needs sensorium[browse]", allow_module_level=True)
+
+import sensorium
+from sensorium.browsing import guard
+from tests.core.browsing.served import COUNT, HARMFUL, PAIRS, TOKEN, Client, ids_in, known, make_collection, served
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("browse")
+
+
+@pytest.fixture(scope="module")
+def collection(folder):
+    return make_collection(folder)
+
+
+@pytest.fixture(scope="module")
+def client(collection):
+    with served(collection) as port:
+        yield Client(port)
+
+
+def test_the_token_is_asked_for_and_becomes_a_cookie(client):
+    stranger = Client(client.port, cookie="")
+    for path in ("/", "/style.css", "/?token=another", "/?text=1"):
+        answer, text = stranger.ask(path)
+        assert (answer.status, text) == (
+            403,
+            "Open the address that `sensorium browse` printed: it has the token of this page.\n",
+        )
+    answer, _ = stranger.ask(f"/?token={TOKEN}")
+    assert (answer.status, answer.getheader("location")) == (303, "/")
+    cookie = answer.getheader("set-cookie").lower()
+    assert cookie.startswith(f"sensorium={TOKEN};")
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("evil.example", 400), ("127.0.0.1.evil.example", 400), ("localhost", 200)]
+)
+def test_other_names_of_this_machine_are_refused(client, host, status):
+    assert client.ask("/", Host=host)[0].status == status
+
+
+def test_no_page_runs_scripts_or_loads_from_elsewhere(client):
+    answer, text = client.ask("/")
+    assert "default-src 'none'" in answer.getheader("content-security-policy")
+    assert "script" not in text.replace(escape(HARMFUL), "")
+    assert "http" not in text.replace(escape(HARMFUL), "")
+
+
+def test_without_a_query_records_stand_as_they_are(client):
+    assert len(ids_in(client.page())) == 24
+    assert len(ids_in(client.page(count="48"))) == COUNT
+    assert f"{COUNT} records" in client.page()
+
+
+def test_words_find_what_a_search_finds(client, folder):
+    words = PAIRS[7].values["a"]
+    found = sensorium.search(folder / "run", words, by="a", target="b", count=12, **known())
+    page = client.page(text=words, by="a", target="b", count="12")
+    assert ids_in(page) == [escape(hit.id) for hit in found]
+    assert f'<span class="score">{found[0].score:.3f}</span>' in page
+    assert "read as a" in page
+    assert page.count('<img src="data:image/webp;base64,') >= 12
+
+
+def test_a_record_shows_its_neighbors_but_not_itself(client):
+    page = client.page(id="r7", by="b", target="b", count="96")
+    assert len(ids_in(page)) == COUNT - 1
+    assert "r7" not in ids_in(page)
+    assert "has no record &#39;r99&#39;" in client.page(400, id="r99")
+
+
+def test_labels_and_conditions_filter(client):
+    red = client.page(text=PAIRS[7].values["a"], count="96", **{"label.color": "red"})
+    assert set(ids_in(red)) == {f"r{row}" for row in range(2, COUNT, 2)}
+    few = client.page(where="color = 'blue' AND id IN ('r1', 'r2', 'r3')")
+    assert sorted(ids_in(few)) == ["r1", "r3"]
+    assert "The filter cannot be read" in client.page(400, where="nothing = 1")
+
+
+def test_what_users_wrote_is_text(client):
+    page = client.page(text=HARMFUL, status=400)
+    assert HARMFUL not in page
+    assert escape(HARMFUL, quote=False)[:20] in page
+    page = client.page(count="96")
+    assert HARMFUL not in page
+    assert page.count(escape(HARMFUL)) >= 3  # its id, its label, the choice of labels
+
+
+def test_a_file_is_searched_for_and_its_page_opened_again(client):
+    answer, _ = client.send(
+        {"by": "a", "target": "b", "text": "forgotten"}, PAIRS[7].values["a"].encode(), "vector.txt"
+    )
+    assert answer.status == 303
+    first, again = client.ask(answer.getheader("location"))[1], client.ask(answer.getheader("location"))[1]
+    assert "<strong>vector.txt</strong>" in first
+    assert ids_in(first) == ids_in(again) == ids_in(client.page(text=PAIRS[7].values["a"], by="a", target="b"))
+    assert "is kept no more: upload it again" in client.page(400, file="unknown")
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        (b"no numbers", "No modality of the run reads"),
+        (b"\xff\xfe\x00", "holds no words: it is not text in UTF-8"),
+        (b"1" * (2**20 + 1), "is too large to be words"),
+    ],
+)
+def test_unreadable_files_are_answered_by_a_sentence(client, file, sentence):
+    answer, text = client.send({"by": "a"}, file, "../../odd<b>.bin")
+    assert answer.status == 400
+    assert sentence in text
+    assert "odd<b>" not in text
+
+
+def test_a_form_without_a_file_goes_to_the_address_of_its_words(client):
+    answer, _ = client.send({"text": "1 2", "id": "r7", "target": "b", "where": ""})
+    assert (answer.status, answer.getheader("location")) == (303, "/?text=1+2&target=b")
+
+
+def test_uploads_are_bounded(client, monkeypatch):
+    monkeypatch.setattr(guard, "UPLOAD", 2**20)
+    answer, text = client.send({}, b"0" * 2**21)
+    assert (answer.status, text) == (
+        413,
+        "The file is larger than 1 MiB, the most that is taken: upload a smaller one.\n",
+    )
