@@ -120,6 +120,7 @@ _HOME = {
     "EmbeddingFile": "sensorium.embeddings.file",
     "mine": "sensorium.api.mining",
     "curate": "sensorium.curate",
+    "report": "sensorium.api.reporting",
     "search": "sensorium.api.searching",
     "export": "sensorium.api.models",
     "load_encoder": "sensorium.api.models",
@@ -167,6 +168,7 @@ if TYPE_CHECKING:
         build as build,
         register as register,
     )
+    from sensorium.api.reporting import report as report
     from sensorium.api.searching import search as search
     from sensorium.api.training import fit as fit
     from sensorium.blocks.joint_embedding import (

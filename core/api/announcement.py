@@ -26,7 +26,7 @@ INDENT = 12
 def announce(
     plan: Plan, name: str, changed: Sequence[str], extensions: Extensions, fabric: Fabric, run: Run, resume: bool
 ) -> None:
-    """Log what is known before any data is read: recipe, parts, device and run folder.
+    """Log what is known before any data is read: recipe, parts, device and run folder; `run.json` keeps the device.
 
     Args:
         plan: the parts of the recipe.
@@ -49,7 +49,9 @@ def announce(
             _line("note", f"a copy of the encoder of '{name}' is trained, and is model.encoder('{name}')")
     if (unused := find_launcher().unused(train.devices, train.nodes)) is not None:
         _line("note", unused)
-    _line("device", f"{fabric.device.type}, {processes}, {precision_of(train.precision, fabric.device.type)}")
+    device = f"{fabric.device.type}, {processes}, {precision_of(train.precision, fabric.device.type)}"
+    _line("device", device)
+    run.update(device=device)
     _line("run folder", f"{run.folder}{', resumed' if resume else ''}")
 
 

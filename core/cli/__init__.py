@@ -23,6 +23,7 @@ def sensorium_register_commands(register):
     register("replay", "sensorium.cli.replay:replay", summary="Find the source of a non-finite loss.")
     register("search", "sensorium.cli.search:search", summary="Find the nearest records to a text or a file.")
     register("browse", "sensorium.cli.browse:browse", summary="Search the records of a run on a local page.")
+    register("report", "sensorium.cli.report:report", summary="Write a page of a run: one HTML file.")
     register("compare", "sensorium.cli.compare:compare", summary="Compare the metrics of runs.")
     register("mine", "sensorium.cli.mine:mine", summary="Mine hard negatives with a run's model.")
     register("curate", "sensorium.cli.curate:app", summary="Find near-duplicates, outliers, clusters and samples.")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sensorium.errors import RunError
-from sensorium.evaluation.tables import TRAINED, Metric, ResultsRow, ResultsTable
+from sensorium.evaluation.tables import TRAINED, ResultsRow, ResultsTable
 from sensorium.runs.run import Run
 
 
@@ -25,7 +23,7 @@ def compare_runs(folders: Sequence[str | Path]) -> dict[str, ResultsTable]:
     """
     if len(folders) < 2:
         raise RunError("Name two runs or more to compare.")
-    written = {str(folder): _read_tables(Run.open(folder)) for folder in folders}
+    written = {str(folder): read_tables(Run.open(folder)) for folder in folders}
     tables = {}
     for name in dict.fromkeys(name for of_run in written.values() for name in of_run):
         having = {folder: of_run[name] for folder, of_run in written.items() if name in of_run}
@@ -39,27 +37,22 @@ def compare_runs(folders: Sequence[str | Path]) -> dict[str, ResultsTable]:
     return tables
 
 
-def _read_tables(run: Run) -> dict[str, Any]:
-    files = sorted(run.evaluations.rglob("*.json"))
+def read_tables(run: Run) -> dict[str, ResultsTable]:
+    """Return the tables that the evaluations of a run wrote, by name; those of a reference set are `reference/NAME`."""
     return {
-        path.relative_to(run.evaluations).with_suffix("").as_posix(): json.loads(path.read_text(encoding="utf-8"))
-        for path in files
+        path.relative_to(run.evaluations).with_suffix("").as_posix(): ResultsTable.read(path)
+        for path in sorted(run.evaluations.rglob("*.json"))
     }
 
 
-def _table(name: str, having: dict[str, Any]) -> ResultsTable:
+def _table(name: str, having: Mapping[str, ResultsTable]) -> ResultsTable:
     first = next(iter(having.values()))
-    rows = [_row("chance", first, "chance")] if "chance" in first["rows"] else []
+    rows = [ResultsRow(row.name, row.metrics) for row in first.rows if row.name == "chance"]
     for folder, table in having.items():
-        names = {TRAINED: folder} if TRAINED in table["rows"] else {row: f"{folder}, {row}" for row in table["rows"]}
-        rows += [_row(name, table, row) for row, name in names.items() if row != "chance"]
-        if table["split"] != first["split"]:
-            rows[-1].notes = Counter([f"measured on other records (split {table['split']}): not comparable"])
-    return ResultsTable(
-        name, rows, first["protocol"], first["selection"], first["split"], (first["train"], first["test"])
-    )
-
-
-def _row(name: str, table: dict[str, Any], row: str) -> ResultsRow:
-    metrics = table["rows"][row]["metrics"]
-    return ResultsRow(name, {metric: Metric(values["scores"]) for metric, values in metrics.items()})
+        has_trained = any(row.name == TRAINED for row in table.rows)
+        for row in table.rows:
+            if row.name == TRAINED or (not has_trained and row.name != "chance"):
+                rows.append(ResultsRow(folder if has_trained else f"{folder}, {row.name}", row.metrics))
+        if table.split != first.split:
+            rows[-1].notes = Counter([f"measured on other records (split {table.split}): not comparable"])
+    return ResultsTable(name, rows, first.protocol, first.selection, first.split, first.counts)

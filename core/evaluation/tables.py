@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +139,22 @@ class ResultsTable:
     is_pairwise: bool = False
     plot: Image | None = None
     breakdown_by: str = "class"
+
+    @classmethod
+    def read(cls, path: Path) -> ResultsTable:
+        """Return the table in a JSON file that `write` wrote, without what stands in the files beside it."""
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            ResultsRow(
+                name,
+                {metric: Metric(values["scores"]) for metric, values in row["metrics"].items()},
+                Counter(row.get("notes", [])),
+            )
+            for name, row in plain["rows"].items()
+        ]
+        about = (plain["protocol"], plain["selection"], plain["split"], (plain["train"], plain["test"]))
+        folds = Folds("part", plain["held_out"]) if plain.get("held_out") else None
+        return cls(plain["evaluator"], rows, *about, folds, plain.get("remarks", []))
 
     @property
     def metrics(self) -> list[str]:

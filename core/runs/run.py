@@ -14,6 +14,7 @@ modalities/NAME.json   the state of each modality, fitted on the train part
 checkpoints/           step-NNNNNNNNN.ckpt, files or folders, the latest and the best; best.json
 model/                 the exported model: model.safetensors and config.json; of a run with adapters, which are merged
                        there, adapters.safetensors; after fine-tuning its head.* too
+report.html            the page of the run
 evaluations/           tables, predictions, classes and groups, pictures
 launches/              what a launcher writes: the SLURM script, and the output of its jobs
 finetune-DATE-TIME/    the run folder of a fine-tuning
@@ -72,6 +73,7 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
         self.evaluations = folder / "evaluations"
+        self.report_file = folder / "report.html"
         self.launches = folder / "launches"
 
     def __repr__(self) -> str:
@@ -152,10 +154,12 @@ class Run:
         return table not in self.status().get("failed_evaluators", {}) and (self.evaluations / f"{table}.json").exists()
 
     def holdings(self) -> set[Path]:
-        """Return what the folder holds but for what never belongs to a training: rests of writes, logs of launchers."""
+        """Return what the folder holds but for what is no training's: rests of writes, logs of launchers, the page."""
         held = self.folder.iterdir() if self.folder.is_dir() else ()
         return {
-            path for path in held if path not in (self.launches, self.lock_file) and not path.name.endswith(TEMPORARY)
+            path
+            for path in held
+            if path not in (self.launches, self.lock_file, self.report_file) and not path.name.endswith(TEMPORARY)
         }
 
     def unused(self) -> bool:
@@ -188,8 +192,9 @@ class Run:
         return json.loads(self.status_file.read_text(encoding="utf-8")) if self.status_file.exists() else {}
 
     def update(self, **facts: Any) -> None:
-        """Write facts into `run.json`."""
-        text = json.dumps({**self.status(), **facts, "updated": _now()}, indent=2)
+        """Write facts into `run.json`, with the time, and of a state since when it is."""
+        since = {"since": _now()} if "state" in facts else {}
+        text = json.dumps({**self.status(), **facts, **since, "updated": _now()}, indent=2)
         write_atomically(self.status_file, lambda path: path.write_text(text, encoding="utf-8"))
 
     def note_resumption(self, step: int, changed: Mapping[str, Any], records: str | None) -> None:

@@ -1,0 +1,181 @@
+"""Charts of a page, made with Altair: Vega-Lite specifications as wide as the page lets them be.
+
+Colors of text, axes and background are the page's own, which are light or dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from sensorium.evaluation.tables import ResultsTable
+from sensorium.report.curves import Panel
+
+Spec = dict[str, Any]
+Row = dict[str, Any]
+HEIGHT, LINE = 180, 22
+"""Pixels: of a chart of curves, and of a row of a chart that has rows."""
+CLASSES, MANY = 19, 30
+"""So many classes have a color of their own, and so many stand in a confusion matrix."""
+OTHER, NONE = "other classes", "no label"
+
+
+def curves(panel: Panel) -> Spec:
+    """Return lines over steps."""
+    values = [
+        {"step": step, "value": value, "line": name} for name, line in panel.lines.items() for step, value in line
+    ]
+    chart = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format="~s")),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="~g")),
+        tooltip=[alt.Tooltip("line:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".5g")],
+    )
+    if len(panel.lines) > 1:
+        order = alt.Scale(domain=list(panel.lines))
+        chart = chart.encode(color=alt.Color("line:N", title=None, scale=order, legend=_below(columns=2)))
+    few = all(len(line) <= 40 for line in panel.lines.values())
+    return _spec(chart.mark_line(point=alt.OverlayMarkDef(size=18) if few else False, strokeWidth=1.8), HEIGHT)
+
+
+def results(table: ResultsTable, metrics: Sequence[str]) -> Spec:
+    """Return the rows of a table as points for each metric, with one standard deviation to both sides."""
+    values = [
+        _point(row.name, name, row.metrics[name]) for name in metrics for row in table.rows if name in row.metrics
+    ]
+    rows = [row.name for row in table.rows]
+    x = alt.X("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="~g"))
+    y = alt.Y("metric:N", title=None, sort=list(metrics), axis=alt.Axis(labelLimit=150))
+    base = alt.Chart(alt.Data(values=values)).encode(
+        y=y,
+        yOffset=alt.YOffset("row:N", sort=rows),
+        color=alt.Color("row:N", title=None, scale=alt.Scale(domain=rows), legend=_below(columns=2)),
+        tooltip=[alt.Tooltip("row:N"), alt.Tooltip("metric:N"), alt.Tooltip("said:N", title="mean ± deviation")],
+    )
+    bars = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q").transform_calculate(mean="datum.low")
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(x=x)
+    return _spec(alt.layer(bars, points), max(len(metrics) * (len(rows) * 9 + 8), 3 * LINE))
+
+
+def confusion(labels: Sequence[str], predictions: Sequence[str]) -> Spec:
+    """Return the shares of a class that are predicted as each class; rows are true classes."""
+    names = sorted({*labels, *predictions})
+    at = {name: number for number, name in enumerate(names)}
+    counts_KK = np.zeros((len(names), len(names)), int)
+    np.add.at(counts_KK, ([at[name] for name in labels], [at[name] for name in predictions]), 1)
+    of_class_K = counts_KK.sum(1)
+    values = [
+        {"label": names[i], "prediction": names[j], "records": int(n), "share": float(n / max(of_class_K[i], 1))}
+        for i, row_K in enumerate(counts_KK)
+        for j, n in enumerate(row_K)
+    ]
+    axis = alt.Axis(labelLimit=110)
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("prediction:N", sort=names, title="predicted", axis=axis),
+        y=alt.Y("label:N", sort=names, title="true", axis=axis),
+        tooltip=["label:N", "prediction:N", "records:Q", alt.Tooltip("share:Q", format=".1%")],
+    )
+    cells = base.mark_rect().encode(
+        color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1]), legend=None)
+    )
+    layers = [cells]
+    if len(names) <= 12:
+        white = alt.condition("datum.share > 0.5", alt.value("white"), alt.value("#202124"))
+        layers.append(base.mark_text(fontSize=11).encode(text="records:Q", color=white))
+    return _spec(alt.layer(*layers), max(len(names) * LINE, 4 * LINE))
+
+
+def predicted(labels: Sequence[float], predictions: Sequence[float]) -> Spec:
+    """Return predicted values over true ones, with the line on which both are equal."""
+    values = [{"label": a, "prediction": b} for a, b in zip(labels, predictions, strict=True)]
+    ends = [{"label": end, "prediction": end} for end in (min([*labels, *predictions]), max([*labels, *predictions]))]
+    x = alt.X("label:Q", title="true", scale=alt.Scale(zero=False))
+    y = alt.Y("prediction:Q", title="predicted", scale=alt.Scale(zero=False))
+    points = alt.Chart(alt.Data(values=values)).mark_circle(size=28, opacity=0.6).encode(x=x, y=y)
+    same = alt.Chart(alt.Data(values=ends)).mark_line(strokeDash=[4, 4], color="#888").encode(x=x, y=y)
+    return _spec(alt.layer(same, points.encode(tooltip=["label:Q", "prediction:Q"])), 300)
+
+
+def embedding_map(points: Sequence[Row], label: str | None) -> Spec:
+    """Return points of a plane, colored by their label.
+
+    Args:
+        points: each with x, y, id, words and, where there are any, label and image (a data URI).
+        label: name of the label; None for points without.
+    """
+    tooltip = [alt.Tooltip(f"{name}:N") for name in ("id", "label", "words", "image") if any(name in p for p in points)]
+    chart = alt.Chart(alt.Data(values=list(points))).mark_circle(size=34, opacity=0.8)
+    chart = chart.encode(x=alt.X("x:Q", axis=None), y=alt.Y("y:Q", axis=None), tooltip=tooltip)
+    if label is not None and any(isinstance(point["label"], str) for point in points):
+        names = list(dict.fromkeys(point["label"] for point in points))
+        names = sorted(set(names) - {OTHER, NONE}) + [name for name in (OTHER, NONE) if name in names]
+        colors = _colors(names)
+        color = alt.Color("label:N", title=label, scale=alt.Scale(domain=names, range=colors), legend=_below(columns=3))
+        chart = chart.encode(color=color)
+    elif label is not None:
+        color = alt.Color("label:Q", title=label, scale=alt.Scale(scheme="viridis"), legend=_below())
+        chart = chart.encode(color=color)
+    return _spec(chart.interactive(), 420)
+
+
+def shown_labels(labels: Sequence[Any]) -> list[Any] | None:
+    """Return labels as a map colors them: numbers, or names of which the rarest are "other classes"; None for none.
+
+    Args:
+        labels: of the records, None where one has none.
+    """
+    known = [label for label in labels if label is not None]
+    if not known:
+        return None
+    if all(isinstance(label, int | float) for label in known) and len(set(known)) > CLASSES:
+        return [None if label is None else float(label) for label in labels]
+    names, counts = np.unique([str(label) for label in known], return_counts=True)
+    kept = set(names[np.argsort(-counts, kind="stable")[:CLASSES]]) if len(names) > CLASSES else set(names)
+    return [NONE if label is None else str(label) if str(label) in kept else OTHER for label in labels]
+
+
+def _point(row: str, name: str, metric: Any) -> Row:
+    mean, spread = metric.mean, metric.std_over_seeds or metric.std_over_folds or 0.0
+    finite = {"mean": mean, "low": mean - spread, "high": mean + spread} if np.isfinite(mean) else {}
+    return {"row": row, "metric": name, "said": str(metric), **finite}
+
+
+def _colors(names: Sequence[str]) -> list[str]:
+    """Return a color for each name: of at most ten the darker ones; gray for what has no color of its own."""
+    named = [name for name in names if name not in (OTHER, NONE)]
+    palette = TABLEAU_10 if len(named) <= len(TABLEAU_10) else TABLEAU_20
+    return [*palette[: len(named)], *["#9aa0a6"] * (len(names) - len(named))]
+
+
+def _below(**options: Any) -> alt.Legend:
+    return alt.Legend(orient="bottom", labelLimit=140, symbolLimit=40, **options)
+
+
+def _spec(chart: alt.Chart | alt.LayerChart, height: int) -> Spec:
+    sized = chart.properties(
+        width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
+    )
+    spec = sized.to_dict()
+    spec.pop("config", None)
+    return spec
+
+
+TABLEAU_10 = (
+    "#4c78a8",
+    "#f58518",
+    "#54a24b",
+    "#e45756",
+    "#72b7b2",
+    "#eeca3b",
+    "#b279a2",
+    "#ff9da6",
+    "#9d755d",
+    "#6b9080",
+)
+TABLEAU_20 = (
+    "#4c78a8", "#9ecae9", "#f58518", "#ffbf79", "#54a24b", "#88d27a", "#b79a20", "#f2cf5b", "#439894", "#83bcb6",
+    "#e45756", "#ff9d98", "#79706e", "#bab0ac", "#d67195", "#fcbfd2", "#b279a2", "#d6a5c9", "#9e765f", "#d8b5a5",
+)  # fmt: skip
+"""Vega's categorical schemes, legible on white and on black."""

@@ -1,0 +1,137 @@
+"""Tables of evaluations on a page: rows of cells, charts, and what their files hold beside them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from sensorium.evaluation.shown import picture_uri
+from sensorium.evaluation.tables import ResultsTable
+from sensorium.report.charts import MANY, Spec, confusion, predicted, results
+
+WIDE = 5
+"""With more metrics than this, each has a row of its own."""
+TOGETHER, ALONE = 12, 8
+"""Metrics from 0 to 1 that stand in one chart, and others that have charts of their own."""
+LINES, POINTS = 60, 1000
+"""Lines of a breakdown, and points of a plot of predictions, that a page shows."""
+PICTURE = 1200
+
+
+@dataclass
+class ShownTable:
+    """One table on a page.
+
+    Args:
+        name: its name.
+        cells: lines of cells, heading first.
+        notes: the lines below it.
+        charts: title and chart; the title is empty for metrics from 0 to 1, which are named in the chart.
+        predictions: title and chart of what the last row predicted, or None.
+        breakdowns: title -> lines of cells, heading first.
+        picture: a plot, a data URI, or None.
+    """
+
+    name: str
+    cells: list[list[str]]
+    notes: list[str]
+    charts: list[tuple[str, Spec]]
+    predictions: tuple[str, Spec] | None = None
+    breakdowns: dict[str, list[list[str]]] = field(default_factory=dict)
+    picture: str | None = None
+
+
+def shown_tables(tables: Mapping[str, ResultsTable], folder: Path | None = None) -> list[ShownTable]:
+    """Return the tables as a page shows them.
+
+    Args:
+        tables: by name.
+        folder: where their files are; None for tables of several runs.
+    """
+    return [_shown(name, table, folder) for name, table in tables.items()]
+
+
+def _shown(name: str, table: ResultsTable, folder: Path | None) -> ShownTable:
+    charts, left_out = _charts(table)
+    notes = [*table.footnotes(), *([f"{left_out} more metrics have no chart."] if left_out else [])]
+    shown = ShownTable(name, _cells(table), notes, charts)
+    if folder is not None:
+        shown.predictions = _predictions(folder / f"{name}-predictions.parquet")
+        shown.breakdowns = {
+            path.stem.removeprefix(f"{Path(name).name}-"): _breakdown(path)
+            for path in sorted(folder.glob(f"{name}-*.csv"))
+        }
+        if (plot := folder / f"{name}.png").exists():
+            with Image.open(plot) as image:
+                shown.picture = picture_uri(image, PICTURE)
+    return shown
+
+
+def _cells(table: ResultsTable) -> list[list[str]]:
+    names, rows = table.metrics, table.rows
+    wide = [["", *names], *([row.name, *(_cell(table, row.name, name) for name in names)] for row in rows)]
+    return wide if len(names) <= WIDE else [list(column) for column in zip(*wide, strict=True)]
+
+
+def _cell(table: ResultsTable, row: str, name: str) -> str:
+    metrics = table.row(row).metrics
+    return str(metrics[name]) if name in metrics else "–"
+
+
+def _charts(table: ResultsTable) -> tuple[list[tuple[str, Spec]], int]:
+    """Return the charts of a table, and how many metrics have none."""
+    means = {name: [row.metrics[name].mean for row in table.rows if name in row.metrics] for name in table.metrics}
+    shares = [name for name, values in means.items() if all(0 <= value <= 1 for value in values)]
+    others = [name for name in table.metrics if name not in shares]
+    charts = [("", results(table, shares[:TOGETHER]))] if shares else []
+    charts += [(name, results(table, [name])) for name in others[:ALONE] if np.isfinite(means[name]).any()]
+    return charts, len(shares[TOGETHER:]) + len(others[ALONE:])
+
+
+def _breakdown(path: Path) -> list[list[str]]:
+    """Return the lines of the last row of a breakdown, of many the first ones."""
+    with open(path, encoding="utf-8", newline="") as file:
+        heading, *lines = list(csv.reader(file)) or [[]]
+    last = [line[1:] for line in lines if line[0] == lines[-1][0]]
+    more = [["…", *[f"{len(last) - LINES} more in {path.name}"], *[""] * (len(heading) - 3)]]
+    cells = [[_short(cell) for cell in line] for line in last[:LINES]]
+    return [heading[1:], *cells, *(more if len(last) > LINES else [])]
+
+
+def _short(cell: str) -> str:
+    """Return a number with at most four decimals, anything else as it is."""
+    try:
+        return cell if float(cell).is_integer() else f"{float(cell):.4g}"
+    except (ValueError, OverflowError):
+        return cell
+
+
+def _predictions(path: Path) -> tuple[str, Spec] | None:
+    """Return a confusion matrix of classes, or true and predicted numbers, of the last row; None of anything else."""
+    if not path.exists() or not {"row", "label", "prediction"} <= set(pq.read_schema(path).names):
+        return None
+    columns = pq.read_table(path, columns=["row", "label", "prediction"]).to_pydict()
+    row = columns["row"][-1] if columns["row"] else ""
+    known = [
+        (label, prediction)
+        for of_row, label, prediction in zip(*columns.values(), strict=True)
+        if of_row == row and label is not None and prediction is not None
+    ]
+    if not known:
+        return None
+    if all(isinstance(value, float) for pair in known for value in pair):
+        some = [pair for pair in known if np.isfinite(pair).all()][:POINTS]
+        title = f"Predictions of the row {row}" + (
+            f", {len(some):,} of {len(known):,}" if len(some) < len(known) else ""
+        )
+        return (title, predicted(*zip(*some, strict=True))) if some else None
+    pairs = [(str(label), str(prediction)) for label, prediction in known]
+    if len({name for pair in pairs for name in pair}) > MANY:
+        return None
+    return f"Confusion matrix of the row {row}, {len(pairs):,} predictions", confusion(*zip(*pairs, strict=True))
