@@ -55,7 +55,7 @@ FLOORS = [
         "checking",
         "packing",
     },
-    {"report"},
+    {"reports"},
     {"api", "views", "curate", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""

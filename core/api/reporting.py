@@ -14,13 +14,13 @@ from sensorium.evaluation.runner import reason_of
 from sensorium.exporters.card import model_card
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
-from sensorium.report.options import MapOptions, Projection, require_projection
-from sensorium.report.page import require_libraries
+from sensorium.reports.options import MapOptions, Projection, require_projection
+from sensorium.reports.page import require_libraries
 from sensorium.runs.atomic import write_text
 from sensorium.runs.run import Run
 
 if TYPE_CHECKING:
-    from sensorium.report.records import ShownRecords
+    from sensorium.reports.records import ShownRecords
 
 log = logging.getLogger("sensorium")
 
@@ -70,7 +70,7 @@ def report(
     """
     require_libraries()
     require_projection(projection)
-    from sensorium.report.of_run import comparison_page, run_page
+    from sensorium.reports.of_run import comparison_page, run_page
 
     folders = [runs] if isinstance(runs, str | Path) else list(runs)
     if len(folders) != 1:
@@ -97,7 +97,7 @@ def _records(
     """Return maps and galleries, or why there are none; what a caller asked for explicitly is an error."""
     if not options.records:
         return None, "No records were asked for."
-    from sensorium.report.records import RecordPages
+    from sensorium.reports.records import RecordPages
 
     try:
         model, evaluation = open_records(run.folder, *opening)

@@ -15,12 +15,12 @@ import sensorium
 from sensorium.errors import RunError
 from sensorium.evaluation.run_comparison import compare_runs, read_tables
 from sensorium.evaluation.shown import picture_uri
-from sensorium.report.charts import curves
-from sensorium.report.curves import panels_of
-from sensorium.report.facts import Facts, facts_of, flat
-from sensorium.report.page import markdown, render
-from sensorium.report.records import ShownRecords
-from sensorium.report.tables import shown_tables
+from sensorium.reports.charts import curves
+from sensorium.reports.curves import panels_of
+from sensorium.reports.facts import Facts, facts_of, flat
+from sensorium.reports.page import markdown, render
+from sensorium.reports.records import ShownRecords
+from sensorium.reports.tables import shown_tables
 from sensorium.runs.run import Run
 
 SHEET = 1600

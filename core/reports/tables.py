@@ -13,7 +13,7 @@ from PIL import Image
 
 from sensorium.evaluation.shown import picture_uri
 from sensorium.evaluation.tables import ResultsTable
-from sensorium.report.charts import MANY, Spec, confusion, predicted, results
+from sensorium.reports.charts import MANY, Spec, confusion, predicted, results
 
 WIDE = 5
 """With more metrics than this, each has a row of its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,9 +36,8 @@ class Facts:
         notes: what its training said of the data.
         recipe: the text of its recipe.
         versions: package -> version.
-        plugins: name -> distribution and version, or the reason for which it is not loaded.
+        plugins: distribution and version -> the names of its plugins, with the reason of one that is not loaded.
         failed: evaluator -> why it has no table.
-        unreadable: lines of `unreadable.csv`, heading first.
     """
 
     summary: dict[str, str]
@@ -67,7 +66,7 @@ def facts_of(run: Run, tables: Mapping[str, ResultsTable]) -> Facts:
         notes=status.get("notes", []),
         recipe=text,
         versions=status.get("versions", {}),
-        plugins={plugin["name"]: _plugin(plugin) for plugin in status.get("plugins", [])},
+        plugins=_plugins(status.get("plugins", [])),
         failed=status.get("failed_evaluators", {}),
     )
 
@@ -101,7 +100,7 @@ def _summary(
         "Seed": str(recipe.get("seed", "")),
         "Device": status.get("device", ""),
         "Time": _minutes(status),
-        "Parameters": ", ".join(f"{its['all']:,} {name}" for name, its in counts.items()),
+        "Parameters": ", ".join(f"{its['all']:,} {name}" for name, its in counts.items() if its["all"]),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -142,9 +141,14 @@ def _unfinished(status: Mapping[str, Any], last_error: str) -> str:
     return f"This run {STATES.get(state, f'is in the state {state}')}{at}{why}"
 
 
-def _plugin(plugin: Mapping[str, Any]) -> str:
-    version = f"{plugin.get('distribution', '')} {plugin.get('version', '')}".strip()
-    return version if plugin.get("state") == "loaded" else f"{version}: {plugin.get('reason') or plugin.get('state')}"
+def _plugins(plugins: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the plugins of each distribution."""
+    found: dict[str, list[str]] = {}
+    for plugin in plugins:
+        why = "" if plugin.get("state") == "loaded" else f" ({plugin.get('reason') or plugin.get('state')})"
+        version = f"{plugin.get('distribution', '')} {plugin.get('version', '')}".strip()
+        found.setdefault(version, []).append(f"{plugin['name']}{why}")
+    return {version: ", ".join(names) for version, names in found.items()}
 
 
 def _said(run: Run) -> tuple[dict[str, int], str]:

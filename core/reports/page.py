@@ -57,7 +57,7 @@ def markdown(text: str) -> str:
 
 
 def _text(name: str) -> str:
-    return (files("sensorium.report") / "templates" / name).read_text(encoding="utf-8")
+    return (files("sensorium.reports") / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -14,8 +14,8 @@ from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.shown import Shown
 from sensorium.models.model import Model
 from sensorium.neighbors.similarity import l2_normalize, nearest_neighbors
-from sensorium.report.charts import Spec, embedding_map, shown_labels
-from sensorium.report.options import MapOptions, Projection
+from sensorium.reports.charts import Spec, embedding_map, shown_labels
+from sensorium.reports.options import MapOptions, Projection
 from sensorium.seeding import uniform_of
 
 QUERIES, FOUND = 6, 5
@@ -165,7 +165,7 @@ class RecordPages:
             others = [pair for pair in zip(found, scores, strict=True) if pair[0] != query][:FOUND]
             label = self._label_of(rows[query])
             cards = [
-                self._card(rows[at], name, f"{score:.2f}", label is not None and self._label_of(rows[at]) == label)
+                self._card(rows[at], name, f"{score:.3f}", label is not None and self._label_of(rows[at]) == label)
                 for at, score in others
             ]
             made.append((self._card(rows[query], name), cards))
@@ -185,7 +185,7 @@ class RecordPages:
         groups, made = self.table.groups, []
         for row, scores, columns in zip(queries.tolist(), *(one.tolist() for one in found), strict=True):
             hits = [(targets[column], score) for column, score in zip(columns, scores, strict=True)]
-            cards = [self._card(at, target, f"{score:.2f}", groups[at] == groups[row]) for at, score in hits]
+            cards = [self._card(at, target, f"{score:.3f}", groups[at] == groups[row]) for at, score in hits]
             made.append((self._card(row, query), cards))
         caption = f"{target} found by {query} among {len(targets):,} records. Framed: of the same record or group."
         return Gallery(f"{query} → {target}", caption, made)

@@ -12,7 +12,7 @@ import altair as alt
 import numpy as np
 
 from sensorium.evaluation.tables import ResultsTable
-from sensorium.report.curves import Panel
+from sensorium.reports.curves import Panel
 
 Spec = dict[str, Any]
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ def curves(panel: Panel) -> Spec:
     ]
     chart = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format="~s")),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="~g")),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
         tooltip=[alt.Tooltip("line:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".5g")],
     )
     if len(panel.lines) > 1:
@@ -41,22 +41,30 @@ def curves(panel: Panel) -> Spec:
 
 
 def results(table: ResultsTable, metrics: Sequence[str]) -> Spec:
-    """Return the rows of a table as points for each metric, with one standard deviation to both sides."""
+    """Return the rows of a table as points for each metric, with one standard deviation to both sides.
+
+    Args:
+        table: the table.
+        metrics: names of those that stand in the chart; of one alone, rows are named at the axis.
+    """
     values = [
         _point(row.name, name, row.metrics[name]) for name in metrics for row in table.rows if name in row.metrics
     ]
-    rows = [row.name for row in table.rows]
-    x = alt.X("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="~g"))
-    y = alt.Y("metric:N", title=None, sort=list(metrics), axis=alt.Axis(labelLimit=150))
-    base = alt.Chart(alt.Data(values=values)).encode(
-        y=y,
-        yOffset=alt.YOffset("row:N", sort=rows),
-        color=alt.Color("row:N", title=None, scale=alt.Scale(domain=rows), legend=_below(columns=2)),
-        tooltip=[alt.Tooltip("row:N"), alt.Tooltip("metric:N"), alt.Tooltip("said:N", title="mean ± deviation")],
-    )
+    rows = list(dict.fromkeys(value["row"] for value in values))
+    tooltip = [alt.Tooltip("row:N"), alt.Tooltip("metric:N"), alt.Tooltip("said:N", title="mean ± deviation")]
+    color = alt.Color("row:N", title=None, scale=alt.Scale(domain=rows, range=_row_colors(rows)))
+    base = alt.Chart(alt.Data(values=values)).encode(tooltip=tooltip)
+    axis = alt.Axis(labelLimit=150)
+    if len(metrics) > 1:
+        y, offset = alt.Y("metric:N", title=None, sort=list(metrics), axis=axis), alt.YOffset("row:N", sort=rows)
+        base = base.encode(y=y, yOffset=offset, color=color.legend(_below(columns=2)))
+    else:
+        base = base.encode(y=alt.Y("row:N", title=None, sort=rows, axis=axis), color=color.legend(None))
+    x = alt.X("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4))
     bars = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q").transform_calculate(mean="datum.low")
     points = base.mark_point(filled=True, size=60, opacity=1).encode(x=x)
-    return _spec(alt.layer(bars, points), max(len(metrics) * (len(rows) * 9 + 8), 3 * LINE))
+    height = len(metrics) * (len(rows) * 9 + 8) if len(metrics) > 1 else len(rows) * LINE
+    return _spec(alt.layer(bars, points), max(height, 3 * LINE))
 
 
 def confusion(labels: Sequence[str], predictions: Sequence[str]) -> Spec:
@@ -71,10 +79,15 @@ def confusion(labels: Sequence[str], predictions: Sequence[str]) -> Spec:
         for i, row_K in enumerate(counts_KK)
         for j, n in enumerate(row_K)
     ]
-    axis = alt.Axis(labelLimit=110)
+    is_short = sum(map(len, names)) + 2 * len(names) < 40
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("prediction:N", sort=names, title="predicted", axis=axis),
-        y=alt.Y("label:N", sort=names, title="true", axis=axis),
+        x=alt.X(
+            "prediction:N",
+            sort=names,
+            title="predicted",
+            axis=alt.Axis(labelLimit=110, labelAngle=0 if is_short else -45),
+        ),
+        y=alt.Y("label:N", sort=names, title="true", axis=alt.Axis(labelLimit=110)),
         tooltip=["label:N", "prediction:N", "records:Q", alt.Tooltip("share:Q", format=".1%")],
     )
     cells = base.mark_rect().encode(
@@ -107,7 +120,10 @@ def embedding_map(points: Sequence[Row], label: str | None) -> Spec:
     """
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("id", "label", "words", "image") if any(name in p for p in points)]
     chart = alt.Chart(alt.Data(values=list(points))).mark_circle(size=34, opacity=0.8)
-    chart = chart.encode(x=alt.X("x:Q", axis=None), y=alt.Y("y:Q", axis=None), tooltip=tooltip)
+    around = alt.Scale(zero=False, nice=False, padding=16)
+    chart = chart.encode(
+        x=alt.X("x:Q", axis=None, scale=around), y=alt.Y("y:Q", axis=None, scale=around), tooltip=tooltip
+    )
     if label is not None and any(isinstance(point["label"], str) for point in points):
         names = list(dict.fromkeys(point["label"] for point in points))
         names = sorted(set(names) - {OTHER, NONE}) + [name for name in (OTHER, NONE) if name in names]
@@ -146,7 +162,14 @@ def _colors(names: Sequence[str]) -> list[str]:
     """Return a color for each name: of at most ten the darker ones; gray for what has no color of its own."""
     named = [name for name in names if name not in (OTHER, NONE)]
     palette = TABLEAU_10 if len(named) <= len(TABLEAU_10) else TABLEAU_20
-    return [*palette[: len(named)], *["#9aa0a6"] * (len(names) - len(named))]
+    return [*palette[: len(named)], *[GRAY] * (len(names) - len(named))]
+
+
+def _row_colors(rows: Sequence[str]) -> list[str]:
+    """Return a color for each row of a table: gray for chance, the strongest for the last one."""
+    others = iter(TABLEAU_10[1:] * (len(rows) // 9 + 1))
+    colors = [GRAY if row == "chance" else next(others) for row in rows]
+    return [*colors[:-1], TABLEAU_10[0]] if colors else []
 
 
 def _below(**options: Any) -> alt.Legend:
@@ -179,3 +202,4 @@ TABLEAU_20 = (
     "#e45756", "#ff9d98", "#79706e", "#bab0ac", "#d67195", "#fcbfd2", "#b279a2", "#d6a5c9", "#9e765f", "#d8b5a5",
 )  # fmt: skip
 """Vega's categorical schemes, legible on white and on black."""
+GRAY = "#9aa0a6"
