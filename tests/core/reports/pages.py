@@ -18,7 +18,7 @@ def hostile_pairs(count=80):
     pairs = toys.vectors(count=count, missing=0.2)
     values = {name: [pairs[i].values.get(name) for i in range(count)] for name in ("a", "b")}
     numbers = [pairs.key(i).labels["class"] for i in range(count)]
-    return ArraysSource(values, labels={"class": [HOSTILE if n == 0 else f"class {n}" for n in numbers]})
+    return ArraysSource(values, labels={"class": [HOSTILE if n == 1 else f"class {n}" for n in numbers]})
 
 
 def train(folder, seed=0, **changes):
@@ -29,7 +29,7 @@ def train(folder, seed=0, **changes):
 
 def report(run, *arguments, **options):
     """Return the page of a run as text."""
-    options = {"source": hostile_pairs(), "extensions": toys.extensions(), "records": 40} | options
+    options = {"source": hostile_pairs(), "extensions": toys.extensions(), "records": 40, "part": "all"} | options
     return sensorium.report(run, *arguments, **options).read_text(encoding="utf-8")
 
 

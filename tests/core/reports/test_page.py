@@ -46,7 +46,7 @@ def test_a_page_has_every_section_and_its_texts_run_nothing(runs, tmp_path):
     assert len(re.findall("'sha256-[^']+'", policy)) == 2  # no other program runs
     first, second = page.maps()
     assert (len(first), 20 < len(second) < 40) == (40, True)  # some lack the second modality
-    assert {point["label"] for point in first} == {HOSTILE, "class 1", "class 2", "class 3"}
+    assert {point["label"] for point in first} == {HOSTILE, "class 0", "class 2", "class 3"}
     assert all(point["image"].startswith("data:image/webp") for point in first)
 
 
