@@ -176,7 +176,7 @@ def _below(**options: Any) -> alt.Legend:
     return alt.Legend(orient="bottom", labelLimit=140, symbolLimit=40, **options)
 
 
-def _spec(chart: alt.Chart | alt.LayerChart, height: int) -> Spec:
+def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int) -> Spec:
     sized = chart.properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )
