@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sensorium.types import Batch, View
@@ -70,6 +71,30 @@ class Modality(ABC):
             None for a tensor that is one raw value, and where examples are no tensors of one shape: the default.
         """
         return None
+
+    def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> Batch:
+        """Return a canonical batch of random examples, by which exporters trace encoders and compare them.
+
+        By default there is none, and formats that trace an encoder refuse those of the modality.
+
+        Args:
+            count: number of examples.
+            is_long: which of two usual lengths the longest example has, where examples have a length.
+            rng: on the CPU.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes no random batches.")
+
+    def processor(self) -> Any:
+        """Return what prepares raw values for a model of Hugging Face transformers, as `decode` does for encoders.
+
+        An object with `save_pretrained`, such as a tokenizer; None, the default, where transformers has no such.
+        """
+        return None
+
+    @classmethod
+    def has_random_batch(cls) -> bool:
+        """Return whether the modality makes random batches."""
+        return cls.random_batch is not Modality.random_batch
 
     def fit(self, raws: Iterable[Any]) -> None:
         """Learn what decoding needs from the raw values of the train part; by default, nothing."""

@@ -42,6 +42,15 @@ class Tokenizer(ABC):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids, without special tokens."""
 
+    def as_transformers(self, length: int, lower: bool) -> Any:
+        """Return it as a tokenizer of Hugging Face transformers, with the same ids; None, the default: it is none.
+
+        Args:
+            length: the largest number of tokens of a text, start and end included.
+            lower: whether texts are converted to lower case first.
+        """
+        return None
+
     def fit(self, texts: Iterable[str]) -> None:
         """Learn the vocabulary from the texts of the train part, deterministically; nothing by default."""
 

@@ -51,18 +51,11 @@ class EncoderFiles(Exporter):
     def export(self, model: Model, folder: Path) -> str:
         """Write the files."""
         described: dict[str, Any] = {}
-        plugins = model.run.status().get("plugins", []) if model.run is not None else []
         has_projections = False
         for name in self._chosen(list(model.modalities)):
-            encoder = model.learner.encoder(name)
-            weights = {key: tensor.detach().cpu().clone() for key, tensor in encoder.state_dict().items()}
-            if (map_ED := _joint_map(model, name)) is not None:
-                weights[PROJECTION] = map_ED.T.cpu().clone().contiguous()
-                has_projections = True
+            weights, described[name] = weights_of(model, name), describe(model, name)
+            has_projections |= PROJECTION in weights
             write_atomically(folder / f"{name}.safetensors", partial(save_file, _as_dtype(weights, self.dtype)))
-            tower = model.plan.recipe.tower(name).model_dump(mode="json", exclude={"layer_decay", "lora", "teacher"})
-            described[name] = {"tower": tower, "state": model.plan.modalities[name].state()}
-            described[name]["plugins"] = recorded_of(plugins, {name, *part_names(tower)})
         write_text(folder / CONFIG, json.dumps(described, indent=1, ensure_ascii=False))
         name = next(iter(described))
         return (
@@ -77,6 +70,26 @@ class EncoderFiles(Exporter):
                 problem = f"The option 'modalities' of the exporter 'encoders' names '{name}', which the run has not"
                 raise RecipeError(not_found(problem, name, there, f"there are: {', '.join(there)}"))
         return there if self.modalities is None else self.modalities
+
+
+def describe(model: Model, name: str) -> dict[str, Any]:
+    """Return what `make_encoder` makes an encoder of, as plain JSON values: its tower, fitted state and plugins."""
+    plugins = model.run.status().get("plugins", []) if model.run is not None else []
+    tower = model.plan.recipe.tower(name).model_dump(mode="json", exclude={"layer_decay", "lora", "teacher"})
+    return {
+        "tower": tower,
+        "state": model.plan.modalities[name].state(),
+        "plugins": recorded_of(plugins, {name, *part_names(tower)}),
+    }
+
+
+def weights_of(model: Model, name: str) -> dict[str, Tensor]:
+    """Return the weights of an encoder on the CPU, with its map to the joint space, if it is linear."""
+    encoder = model.learner.encoder(name)
+    weights = {key: tensor.detach().cpu().clone() for key, tensor in encoder.state_dict().items()}
+    if (map_ED := _joint_map(model, name)) is not None:
+        weights[PROJECTION] = map_ED.T.cpu().clone().contiguous()
+    return weights
 
 
 def _as_dtype(weights: Mapping[str, Tensor], dtype: DType) -> dict[str, Tensor]:
@@ -117,17 +130,39 @@ def read_encoder(
     if name is None or name not in described:
         problem = "Name the encoder to load" if name is None else f"{folder} has no encoder '{name}'"
         raise RunError(not_found(problem, name or "", described, f"there are: {', '.join(described)}"))
-    used = {name, *part_names(described[name]["tower"])}
-    extensions = with_recorded(extensions, described[name].get("plugins", []), used)
-    registry = extensions.with_given(objects_of(given_parts(handed_in, [name]))).registry
-    tower = Tower.model_validate(described[name]["tower"])
-    modality, encoder = make_tower(name, tower, registry, described[name]["state"])
     try:
         weights = load_file(folder / f"{name}.safetensors")
-        projection_DE = weights.pop(PROJECTION, None)
-        encoder.load_state_dict(weights)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
         raise RunError(f"The weights {folder / f'{name}.safetensors'} cannot be loaded: {error}.") from error
+    return make_encoder(name, described[name], weights, extensions, handed_in)
+
+
+def make_encoder(
+    name: str,
+    described: Mapping[str, Any],
+    weights: Mapping[str, Tensor] | None,
+    extensions: Extensions,
+    handed_in: Mapping[str, Any],
+) -> tuple[Modality, Encoder]:
+    """Return a fitted modality and its encoder in eval mode, as `describe` and `weights_of` have them.
+
+    Without weights they are random.
+
+    Raises:
+        RunError: when the weights are of another encoder.
+    """
+    used = {name, *part_names(described["tower"])}
+    extensions = with_recorded(extensions, described.get("plugins", []), used)
+    registry = extensions.with_given(objects_of(given_parts(handed_in, [name]))).registry
+    modality, encoder = make_tower(name, Tower.model_validate(described["tower"]), registry, described["state"])
+    if weights is None:
+        return modality, encoder.eval()
+    weights = dict(weights)
+    projection_DE = weights.pop(PROJECTION, None)
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"The exported weights of '{name}' cannot be loaded: {error}.") from error
     if projection_DE is not None:
         joint_dim, dim = projection_DE.shape
         projection = nn.Linear(dim, joint_dim, bias=False)

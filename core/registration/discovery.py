@@ -68,6 +68,7 @@ BUILTINS = {
     "pretext": "sensorium.plugins.pretext",
     "redundancy": "sensorium.plugins.redundancy",
     "samples": "sensorium.plugins.samples",
+    "timm": "sensorium.plugins.timm",
 }
 """The one list in core that names modalities and objectives: built-in plugin name to its module."""
 ESSENTIAL = "commands"

@@ -71,7 +71,8 @@ class LogMelSpectrogram:
         after = (frames - 1) * self.hop + self.n_fft - before - batch.values.shape[2]
         padded_BCS = at_least_one_row(F.pad(batch.values.float(), (before, after)))
         values = frames * (self.n_fft // 2 + 1) * batch.values.shape[1]
-        rows = max(1, CHUNK // values) if batch.device.type == "cpu" else len(padded_BCS)
+        is_cut = batch.device.type == "cpu" and not torch.compiler.is_compiling()
+        rows = max(1, CHUNK // values) if is_cut else len(padded_BCS)
         # Half precision does not have the range of power spectra.
         with torch.autocast(batch.device.type, enabled=False):
             mels_BCFT = torch.cat([self._mels(chunk_BCS) for chunk_BCS in padded_BCS.split(rows)])[: len(batch)]

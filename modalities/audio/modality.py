@@ -178,6 +178,12 @@ class AudioModality(Modality):
         first = round(float(POSITIONS[self.piece]) * (x.shape[2] - steps))
         return SignalBatch.of_tensor(x[..., first : first + steps], self.channels)
 
+    def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> SignalBatch:
+        """Return noise, the longest clip of a second (or `seconds`) or half of it."""
+        samples = round(min(self.seconds or 1.0, 1.0) * self.sample_rate / (1 if is_long else 2))
+        lengths = [samples, *torch.randint(samples // 2, samples + 1, (count - 1,), generator=rng).tolist()]
+        return self.collate([0.1 * torch.randn(self.channels, n, generator=rng).numpy() for n in lengths])
+
     def log_mels(self, batch: SignalBatch) -> LogMelBatch:
         """Return the normalized log-mel spectrograms (B, C x F, T) of a batch, or the batch itself if it has them."""
         if isinstance(batch, LogMelBatch):

@@ -18,6 +18,7 @@ from sensorium.modalities.graph.columns import Columns, Features, Tally, chosen
 from sensorium.modalities.graph.decode import as_graph, degree_of, to_undirected, with_degree
 from sensorium.modalities.graph.descriptors import descriptor_names, descriptors
 from sensorium.modalities.graph.draw import draw, draw_view
+from sensorium.modalities.graph.random_graphs import random_graphs
 from sensorium.modalities.graph.traced import drawn_views
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
 
@@ -235,6 +236,10 @@ class GraphModality(Modality):
     def examples(self, batch: GraphBatch) -> list[Graph]:
         """Split a batch into graphs."""
         return list(batch.graphs())
+
+    def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> GraphBatch:
+        """Return random trees with features of its schema."""
+        return random_graphs(self.schema, count, is_long, rng)
 
     @property
     def descriptor_names(self) -> tuple[str, ...]:

@@ -164,6 +164,11 @@ class ImageModality(Modality):
     def _brought_to(self, batch: ImageBatch, size: tuple[int, int]) -> ImageBatch:
         return ImageBatch(fit_batch(batch.pixels, size, self._fit, torch.from_numpy(self._border_C)))
 
+    def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> ImageBatch:
+        """Return random pixels at `size`, uint8."""
+        shape = (count, self.channels, *self.size)
+        return ImageBatch(torch.randint(256, shape, generator=rng, dtype=torch.uint8))
+
     def notes(self, raws: Sequence[Any]) -> list[str]:
         """Say how images are brought to `size`, of which files one frame is read, and which pixels are nearly black."""
         return image_notes(raws, self._read, self.size, self._fit)

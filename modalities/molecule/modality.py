@@ -14,6 +14,7 @@ from sensorium import BadSample, Modality, View
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
 from sensorium.modalities.graph.decode import as_graph
+from sensorium.modalities.graph.random_graphs import random_graphs
 from sensorium.modalities.graph.traced import TracedView, drawn_views
 from sensorium.modalities.molecule.descriptors import DESCRIPTORS, descriptors
 from sensorium.modalities.molecule.draw import draw, draw_view
@@ -137,6 +138,10 @@ class MoleculeModality(Modality):
     def examples(self, batch: GraphBatch) -> list[Graph]:
         """Split a batch into molecules."""
         return list(batch.graphs())
+
+    def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> GraphBatch:
+        """Return random trees with features of its schema."""
+        return random_graphs(self.schema, count, is_long, rng)
 
     @property
     def descriptor_names(self) -> tuple[str, ...]:

@@ -75,6 +75,22 @@ class TextModality(Modality):
         """Pad examples, int64 (T_i,) each, to the longest of them."""
         return TextBatch.join(examples)
 
+    def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> TextBatch:
+        """Return texts of random ids, the first of `length` tokens (at most 64) or of half as many."""
+        most = min(self._room, 64)
+        room = most if is_long else max(1, most // 2)
+        ordinary = torch.tensor(sorted(set(range(self.tokenizer.size)) - {*self.tokenizer.special, 0}))
+        texts = []
+        for row in range(count):
+            length = room if row == 0 else int(torch.randint(1, room + 1, (), generator=rng))
+            ids_T = ordinary[torch.randint(len(ordinary), (length,), generator=rng)]
+            texts.append(torch.tensor([*self.tokenizer.start, *ids_T.tolist(), *self.tokenizer.end]))
+        return self.collate(texts)
+
+    def processor(self) -> Any:
+        """Return the tokenizer as one of transformers, which cuts texts at `length`; None where it cannot be one."""
+        return self.tokenizer.as_transformers(self.length, self.lower)
+
     def fit(self, raws: Iterable[Any]) -> None:
         """Train the tokenizer on the texts among the raw values.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,10 @@ HUB = "hub:"
 """Prefix of the name of a model on the Hugging Face hub, which is downloaded."""
 OF_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model")
 """Files of which the folder of a model has one if its tokenizer is there too."""
+
+
+SPECIAL = {"<pad>": PAD, "<mask>": MASK, "<s>": START, "</s>": END}
+"""What transformers calls the special ids of tokenizers that are trained here; no text is encoded to them."""
 
 
 class BytePairTokenizer(Tokenizer):
@@ -81,6 +86,13 @@ class BytePairTokenizer(Tokenizer):
         """Return the text of some ids; incomplete characters become replacement characters."""
         return self._model.decode([i - self._first for i in ids if i >= self._first])
 
+    def as_transformers(self, length: int, lower: bool) -> Any:
+        """Return it with its own ids: those of the `tokenizers` library, moved behind the special ones."""
+        model = self.state()
+        vocab = model["model"]["vocab"]
+        model["model"]["vocab"] = {**SPECIAL, **{token: self._first + i for token, i in vocab.items()}}
+        return _as_transformers(model, length, lower, bos_token="<s>", eos_token="</s>")
+
     def state(self) -> dict[str, Any]:
         """Return the trained tokenizer as the JSON of the `tokenizers` library."""
         return json.loads(self._model.to_str())
@@ -138,6 +150,16 @@ class CharacterTokenizer(Tokenizer):
         return "".join(
             known[i - self._first] if i >= self._first else "\N{REPLACEMENT CHARACTER}" for i in ids if i >= UNKNOWN
         )
+
+    def as_transformers(self, length: int, lower: bool) -> Any:
+        """Return it as words of one character each."""
+        from tokenizers import Regex, Tokenizer as Model, decoders, models, pre_tokenizers
+
+        vocab = {**SPECIAL, "<unk>": UNKNOWN, **self._ids}
+        model = Model(models.WordLevel(vocab, unk_token="<unk>"))
+        model.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        model.decoder = decoders.Fuse()
+        return _as_transformers(json.loads(model.to_str()), length, lower, unk_token="<unk>")
 
     def state(self) -> dict[str, Any]:
         """Return the characters, in the order of their ids."""
@@ -247,6 +269,14 @@ class TransformersTokenizer(Tokenizer):
         first = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
         return tuple(whole[:first]), tuple(whole[first + len(bare) :])
 
+    def as_transformers(self, length: int, lower: bool) -> Any:
+        """Return itself, which cuts texts at `length`; None where texts are lowered first, which it cannot."""
+        if lower:
+            return None
+        model = copy.deepcopy(self._model)
+        model.model_max_length = length
+        return model
+
     @property
     def size(self) -> int:
         """Return the number of ids, added tokens included."""
@@ -282,6 +312,34 @@ class _FolderTokenizer(TransformersTokenizer):
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, cleaned first."""
         return super().encode(self._clean(text))
+
+
+def _as_transformers(model: dict[str, Any], length: int, lower: bool, **roles: str) -> Any:
+    """Return a tokenizer of transformers.
+
+    Args:
+        model: of the `tokenizers` library, as JSON, whose vocabulary has the special tokens.
+        length: the largest number of tokens of a text.
+        lower: whether texts are converted to lower case first.
+        roles: "bos_token", "eos_token" and "unk_token" -> the token, where it has one; the first two stand at the ends.
+    """
+    from tokenizers import Tokenizer as Model, normalizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    made = Model.from_str(json.dumps(model))
+    if lower:
+        made.normalizer = normalizers.Lowercase()
+    if "bos_token" in roles:
+        ends = [(token, SPECIAL[token]) for token in ("<s>", "</s>")]
+        made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="<pad>",
+        mask_token="<mask>",
+        model_max_length=length,
+        split_special_tokens=True,  # what spells a special token is text
+        **roles,
+    )
 
 
 def make_tokenizer(given: str | Mapping[str, Any], vocab: int) -> Tokenizer:

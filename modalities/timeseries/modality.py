@@ -213,6 +213,24 @@ class TimeSeriesModality(Modality):
             return batch
         return ChannelSetBatch.of_signals(batch, index_names(batch.values.shape[1]))
 
+    def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> SignalBatch:
+        """Return series of noise, a value in twenty missing, the longest of 128 steps (or `length`) or half of them.
+
+        With `channels: any` they have three channels.
+        """
+        steps = min(self.length or 128, 128) // (1 if is_long else 2)
+        channels = 3 if self.any_channels else self.channels
+        examples = []
+        for row in range(count):
+            length = steps if row == 0 else int(torch.randint(max(1, steps // 2), steps + 1, (), generator=rng))
+            values_CT = torch.randn(channels, length, generator=rng)
+            missing_CT = torch.rand(channels, length, generator=rng) < 0.05
+            examples.append(values_CT.masked_fill(missing_CT, torch.nan).numpy())
+        if not self.any_channels:
+            return self.collate(examples)
+        names, levels_C2 = index_names(channels), np.zeros((channels, 2), np.float32)
+        return self.collate([ChannelSeries(values_CT, names, levels_C2) for values_CT in examples])
+
     def fit(self, raws: Iterable[Any]) -> None:
         """Estimate the number of channels, and the center and scale of each, from the train part.
 

@@ -31,10 +31,16 @@ class Block(nn.Module):
     def forward(self, x_BWFT: Tensor, steps_BT: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the map at half its size, rounded up, and which of its frames are valid."""
         x_BWFT = self.conv(x_BWFT)
-        halved_BN = None if steps_BT is None else F.max_pool1d(steps_BT[:, None].float(), 2, ceil_mode=True)[:, 0] > 0
+        halved_BN = None if steps_BT is None else halved(steps_BT)
         x_BWFT = F.relu(self.norm(x_BWFT, steps_BT if self.pools else halved_BN))
         # After the ReLU no value is below the zeros of padding, so that a maximum is never one of them.
         return (F.max_pool2d(x_BWFT, 2, ceil_mode=True) if self.pools else x_BWFT), halved_BN
+
+
+def halved(steps_BT: Tensor) -> Tensor:
+    """Return which of half as many steps, rounded up, have a valid one, bool (B, N)."""
+    # Pooled as one row of two axes, which torch traces for any number of steps.
+    return F.max_pool2d(steps_BT[:, None, None].float(), (1, 2), ceil_mode=True)[:, 0, 0] > 0
 
 
 class Conv(Encoder):

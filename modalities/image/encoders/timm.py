@@ -51,6 +51,7 @@ class Timm(Encoder):
         model_kwargs: further arguments of the model's class in timm, such as {"depth": 6}.
     """
 
+    libraries = ("timm",)
     model: Any  # timm's models share methods, but no class that declares them
 
     @classmethod
@@ -86,6 +87,7 @@ class Timm(Encoder):
             )
         self.name = model
         self.pool: str = pool
+        self._made_with = timm_models.arguments(model, modality, drop_path, model_kwargs)
         self.model = timm_models.create(model, modality, drop_path, model_kwargs)
         is_resnet = isinstance(self.model, timm.models.ResNet)
         if stem == "small" and not is_resnet:
@@ -117,6 +119,29 @@ class Timm(Encoder):
         elif x.ndim == 4:
             x = x.flatten(2).transpose(1, 2)
         return x if x.ndim == 3 and x.shape[-1] == self.dim else None
+
+    def tower_of(self, library: str, head_ED: Tensor) -> Mapping[str, Any]:
+        """Return the model as timm makes it anew: architecture, arguments, weights, mean and standard deviation.
+
+        Raises:
+            SensoriumError: for a stem, or a pooling, that timm's model does not have.
+        """
+        if self.has_small_stem:
+            raise SensoriumError(
+                f"The model '{self.name}' has a stem for small images, which timm has no option for: train with stem: "
+                "standard, or choose the format 'encoders', which takes any."
+            )
+        return {
+            "architecture": self.name.partition(".")[0],
+            "model_args": {**self._made_with, **self._pooling_arguments()},
+            "weights": self.model.state_dict(),
+            "mean": self.normalize.mean.flatten().tolist(),
+            "std": self.normalize.std.flatten().tolist(),
+        }
+
+    def _pooling_arguments(self) -> dict[str, Any]:
+        """Return the arguments by which timm's model pools as the encoder does."""
+        return {}
 
     def convert_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return weights of timm, or of an upstream repository whose layout timm knows, under its own names.

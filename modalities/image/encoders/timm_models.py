@@ -32,8 +32,10 @@ def class_of(name: str) -> type[nn.Module]:
         return type(timm.create_model(name))
 
 
-def create(name: str, modality: ImageModality, drop_path: float, model_kwargs: Mapping[str, Any] | None) -> Any:
-    """Return a model of timm without its classifier, with random weights, for images of the modality's size.
+def arguments(
+    name: str, modality: ImageModality, drop_path: float, model_kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the arguments of a model of timm without its classifier, for images of the modality's size.
 
     Args:
         name: of the model, with or without the tag of its weights.
@@ -42,17 +44,25 @@ def create(name: str, modality: ImageModality, drop_path: float, model_kwargs: M
         model_kwargs: further arguments of its class.
 
     Raises:
-        SensoriumError: when it cannot be built so.
+        SensoriumError: for a rate that it does not have.
     """
     known = _parameters(class_of(name))
     values: tuple[Any, ...] = (modality.size, True, drop_path)
     options = {option: value for option, value in zip(PREFERRED, values, strict=True) if option in known}
     if drop_path and "drop_path_rate" not in options:
         raise SensoriumError(f"The model '{name}' has no stochastic depth: leave out the option drop_path.")
+    return {"in_chans": modality.channels, "num_classes": 0, **options, **dict(model_kwargs or {})}
+
+
+def create(name: str, modality: ImageModality, drop_path: float, model_kwargs: Mapping[str, Any] | None) -> Any:
+    """Return a model of timm without its classifier, with random weights, made with its `arguments`.
+
+    Raises:
+        SensoriumError: when it cannot be built so.
+    """
+    made_with = arguments(name, modality, drop_path, model_kwargs)
     try:
-        return timm.create_model(
-            name, in_chans=modality.channels, num_classes=0, **{**options, **dict(model_kwargs or {})}
-        )
+        return timm.create_model(name, **made_with)
     except Exception as error:
         size = "x".join(map(str, modality.size))
         raise SensoriumError(

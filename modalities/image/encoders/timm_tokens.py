@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models import beit
+from timm.models import VisionTransformer, beit
 from torch import Tensor, nn
 
 from sensorium import Features, LayerStack, SensoriumError, TokenEncoder, Tokens, at_least_one_row
@@ -126,6 +126,16 @@ class TimmTokens(Timm, TokenEncoder):
         return at_least_fp32(
             pooled_BD if isinstance(model.fc_norm, nn.Identity) else model.fc_norm(pooled_BD.to(x_BND))
         )
+
+    def _pooling_arguments(self) -> dict[str, Any]:
+        own = getattr(self.model, "global_pool", None)
+        pool = {"mean": "avg"}.get(self.pool, self.pool)
+        if own is None or pool in (own, "distilled"):
+            return {}
+        # Another pooling would move the final norm behind it, unless timm is told where it is.
+        takes_fc_norm = isinstance(self.model, VisionTransformer)
+        has_fc_norm = not isinstance(self.model.fc_norm, nn.Identity)
+        return {"global_pool": pool} | ({"fc_norm": has_fc_norm} if takes_fc_norm else {})
 
     def token_targets(self, batch: ImageBatch) -> Tensor:
         """Return the pixels of each patch, float (B, T, P), each patch normalized (He et al. 2022, section 3)."""

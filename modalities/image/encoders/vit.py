@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -90,6 +90,39 @@ class ViT(TokenEncoder):
             RecipeError: for learned positions, another grid, or a class token that it lacks.
         """
         return in_vit_layout(weights, self.positions, self.cls is not None)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those that have a plain vision transformer: timm, of which none is causal."""
+        return () if self.is_causal else ("timm",)
+
+    def tower_of(self, library: str, head_ED: Tensor) -> Mapping[str, Any]:
+        """Return it as timm's vision transformer with given positions: architecture, arguments, weights, mean, std."""
+        rows, columns = self.grid
+        names = {"embed.": "patch_embed.", "cls": "cls_token"}
+        weights = {"pos_embed": self.positions.clone()}
+        for name, tensor in self.state_dict().items():
+            old = next((old for old in names if name.startswith(old)), "")
+            weights[names.get(old, "") + name.removeprefix(old)] = tensor
+        return {
+            "architecture": "vit_tiny_patch16_224",
+            "model_args": {
+                "img_size": [rows * self.patch, columns * self.patch],
+                "patch_size": self.patch,
+                "in_chans": self.embed.proj.in_channels,
+                "num_classes": 0,
+                "embed_dim": self.dim,
+                "depth": len(self.blocks),
+                "num_heads": self.blocks[0].attn.num_heads,  # type: ignore[union-attr]
+                "class_token": self.cls is not None,
+                "no_embed_class": True,
+                "global_pool": "token" if self.cls is not None else "avg",
+                "fc_norm": False,
+            },
+            "weights": weights,
+            "mean": self.normalize.mean.flatten().tolist(),
+            "std": self.normalize.std.flatten().tolist(),
+        }
 
     def _initialize(self) -> None:
         for module in self.modules():

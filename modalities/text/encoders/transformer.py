@@ -6,7 +6,8 @@ Letters: B texts, T tokens, K kept tokens, D width, H heads.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -80,6 +81,8 @@ class Transformer(TokenEncoder):
             the last token attends to the whole text.
     """
 
+    libraries = ("transformers",)
+
     def __init__(
         self,
         modality: TextModality,
@@ -104,6 +107,12 @@ class Transformer(TokenEncoder):
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self._initialize()
+
+    def tower_of(self, library: str, head_ED: Tensor) -> Mapping[str, Any]:
+        """Return it as a model of transformers with the same tokens, and how these are pooled."""
+        from sensorium.modalities.text.encoders.xlm_roberta_xl import as_xlm_roberta_xl
+
+        return {"model": as_xlm_roberta_xl(self), "pool": self.pool, "is_normalized": False}
 
     def _initialize(self) -> None:
         """Initialize as GPT-2: std .02, scaled by 1 / sqrt(2 x depth) on residual projections."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
-from sensorium import Features, LayerStack, TokenEncoder, Tokens, at_least_one_row, take_tokens
+from sensorium import Features, LayerStack, SensoriumError, TokenEncoder, Tokens, at_least_one_row, take_tokens
 from sensorium.errors import RecipeError
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.signal.positions import sinusoidal_positions
@@ -69,6 +69,8 @@ class TransformersModel(TokenEncoder):
         dropout: dropout probability everywhere in the model, in [0, 1), instead of its own; SimCSE needs > 0, which
             ModernBERT has not.
     """
+
+    libraries = ("transformers",)
 
     def __init__(
         self,
@@ -161,6 +163,19 @@ class TransformersModel(TokenEncoder):
     def own_weights(self) -> str | None:
         """The folder, where it has weights."""
         return str(self._folder) if has_weights(self._folder) else None
+
+    def tower_of(self, library: str, head_ED: Tensor) -> Mapping[str, Any]:
+        """Return the model itself, and how its tokens are pooled.
+
+        Raises:
+            SensoriumError: for the encoder alone of an encoder and decoder, which is no model of its own.
+        """
+        if not isinstance(self.model, self._class):
+            raise SensoriumError(
+                f"The encoder of '{self._name}' is a part of {self._class.__name__}, which transformers does not open "
+                "alone: choose the format 'encoders', which takes any."
+            )
+        return {"model": self.model, "pool": self.pool, "is_normalized": self._is_normalized}
 
     def convert_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return weights of any layout that transformers reads under this encoder's names; heads are set aside."""

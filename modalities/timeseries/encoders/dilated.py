@@ -27,7 +27,8 @@ class SameConv1d(nn.Conv1d):
     def forward(self, x_BDT: Tensor) -> Tensor:
         """Return as many steps as the input has."""
         center, dilation = self.kernel_size[0] // 2, self.dilation[0]
-        reach = min(center, (x_BDT.shape[2] - 1) // dilation)
+        is_traced = torch.compiler.is_exporting()  # for series of any length
+        reach = center if is_traced else min(center, (x_BDT.shape[2] - 1) // dilation)
         weight_ODk = self.weight[:, :, center - reach : center + reach + 1]
         return F.conv1d(x_BDT, weight_ODk, self.bias, padding=reach * dilation, dilation=dilation)
 

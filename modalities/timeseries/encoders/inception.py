@@ -35,7 +35,10 @@ class Block(nn.Module):
         """Return the normalized steps, before the activation."""
         bottleneck_BDT = self.bottleneck(x_BDT)
         padded_BDT = x_BDT.masked_fill(~valid_BT[:, None], float("-inf"))
-        peaks_BDT = F.max_pool1d(padded_BDT, 3, stride=1, padding=1).masked_fill(~valid_BT[:, None], 0.0)
+        # Over one row of two axes: torch traces that for any number of steps.
+        peaks_BDT = F.max_pool2d(padded_BDT[:, :, None], (1, 3), 1, (0, 1))[:, :, 0].masked_fill(
+            ~valid_BT[:, None], 0.0
+        )
         branches = [*(branch(bottleneck_BDT) for branch in self.branches), self.pooled(peaks_BDT)]
         return self.norm(torch.cat(branches, dim=1), valid_BT)
 

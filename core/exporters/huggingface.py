@@ -1,0 +1,114 @@
+"""Export of an encoder to Hugging Face transformers."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sensorium.evaluation.labels import choose_column
+from sensorium.exporters.base import Exporter, Verification, largest_difference
+from sensorium.exporters.encoders import describe, weights_of
+from sensorium.models.model import Model
+from sensorium.runs.atomic import write_atomically
+from sensorium.seeding import generator
+
+LIBRARY = "transformers"
+COUNT = 7
+"""Random examples on which both are compared."""
+SAFE = "model.safetensors"
+
+
+class HuggingFace(Exporter):
+    """Writes a folder that `transformers.AutoModel.from_pretrained` opens.
+
+    An encoder of which transformers has the architecture, which it declares in its `libraries`, becomes a model of
+    transformers, with its tokenizer beside it. Any other becomes a `SensoriumModel`, which `import
+    sensorium.huggingface` registers; no code of the folder is run.
+
+    Args:
+        modality: whose encoder; None for the only one.
+    """
+
+    library = LIBRARY
+
+    def __init__(self, modality: str | None = None) -> None:
+        self.modality = modality
+
+    def export(self, model: Model, folder: Path) -> str:
+        """Write the folder."""
+        name = choose_column("modality", self.modality, list(model.modalities))
+        encoder = model.learner.encoder(name)
+        if LIBRARY not in encoder.libraries:
+            from sensorium.exporters.hub_model import SensoriumConfig
+
+            SensoriumConfig(name, describe(model, name), architectures=["SensoriumModel"]).save_pretrained(folder)
+            tensors = weights_of(model, name)
+            write_atomically(folder / SAFE, partial(save_file, tensors, metadata={"format": "pt"}))
+            return (
+                "import sensorium.huggingface, transformers\n"
+                f'model = transformers.AutoModel.from_pretrained("{folder}")\n'
+                "features = model(model.batch(values)).pooler_output"
+            )
+        encoder.tower_of(LIBRARY, torch.eye(encoder.dim))["model"].save_pretrained(folder)
+        lines = f'model = transformers.AutoModel.from_pretrained("{folder}")\n'
+        processor = model.plan.modalities[name].processor()
+        if processor is None:
+            return lines + "tokens = model(input_ids=ids, attention_mask=mask).last_hidden_state"
+        processor.save_pretrained(folder)
+        return (
+            f'{lines}tokenizer = transformers.AutoTokenizer.from_pretrained("{folder}")\n'
+            'tokens = model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).last_hidden_state'
+        )
+
+    @torch.no_grad()
+    def verify(self, model: Model, folder: Path) -> Verification:
+        """Open the folder with AutoModel, and show both random examples."""
+        from transformers import AutoModel
+
+        name = choose_column("modality", self.modality, list(model.modalities))
+        encoder, modality = model.learner.encoder(name).eval(), model.plan.modalities[name]
+        if LIBRARY not in encoder.libraries:
+            return self._verify_own(model, name, folder)
+        theirs = AutoModel.from_pretrained(folder).eval()
+        batch: Any = modality.random_batch(COUNT, False, generator("export", name))
+        features = encoder(batch)
+        tokens_BTD = theirs(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
+        valid_BT = features.valid()
+        found = {
+            "tokens": largest_difference(features.tokens[valid_BT], tokens_BTD[valid_BT], "tokens")  # type: ignore[index]
+        }
+        pool = encoder.tower_of(LIBRARY, torch.eye(encoder.dim))["pool"]
+        takes = [
+            f"It is a {type(theirs).__name__}, a class of transformers itself; features are the '{pool}' of its valid "
+            "tokens, which the format sentence-transformers has too."
+        ]
+        takes.append(
+            "The tokenizer lies beside it."
+            if modality.processor() is not None
+            else "The tokenizer is none of transformers, and does not lie beside it."
+        )
+        return Verification(LIBRARY, found, takes)
+
+    def _verify_own(self, model: Model, name: str, folder: Path) -> Verification | None:
+        from transformers import AutoModel
+
+        import sensorium.exporters.hub_model  # noqa: F401  # registers the class
+
+        theirs, modality = AutoModel.from_pretrained(folder), model.plan.modalities[name]
+        takes = [
+            "Its class is registered by `import sensorium.huggingface`; `model.batch(values)` prepares raw values as "
+            "the run did, preprocessing included."
+        ]
+        weights = model.learner.encoder(name).state_dict()
+        others = theirs.encoder.state_dict()
+        found = {"weights": max(largest_difference(x, others[key], key, 0.0) for key, x in weights.items())}
+        if modality.has_random_batch():
+            batch = modality.random_batch(COUNT, False, generator("export", name))
+            ours: Tensor = model.learner.encoder(name).eval()(batch).pooled
+            found["features"] = largest_difference(ours, theirs(batch).pooler_output, "features")
+        return Verification(LIBRARY, found, takes)

@@ -1,0 +1,130 @@
+"""Export of a text encoder to sentence-transformers, in modules of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from sensorium.errors import SensoriumError
+from sensorium.evaluation.labels import choose_column
+from sensorium.exporters.base import Exporter, Verification, largest_difference
+from sensorium.models.model import Model
+
+LIBRARY = "transformers"
+"""What an encoder has to be a model of."""
+POOLING = {"mean": "mean", "first": "cls", "end": "lasttoken"}
+"""Pooling of ours, and as sentence-transformers names it."""
+PAIRS = (
+    ("A man is playing a guitar.", "Someone plays the guitar.", 4.6),
+    ("Two dogs run over the grass.", "Dogs are running on a lawn.", 4.4),
+    ("The child eats an apple.", "A child is eating some fruit.", 3.9),
+    ("He bought a new car last week.", "Last week he sold his car.", 2.4),
+    ("It rains in the mountains.", "The sun shines at the beach.", 1.2),
+    ("A woman reads a book.", "A woman writes a book.", 2.2),
+    ("The train is late.", "The train arrives on time.", 1.8),
+    ("Cook the rice for ten minutes.", "The satellite reached its orbit.", 0.0),
+    ("Ärzte raten zu mehr Bewegung.", "Doctors recommend more exercise.", 4.0),
+    ("</s> and <pad> are written here", "x", 0.2),
+)
+"""Pairs of sentences with similarities from 0 to 5, on which both models are ranked alike."""
+
+
+class SentenceTransformers(Exporter):
+    """Writes a folder that `SentenceTransformer(folder)` opens: transformer, pooling and, if any, the joint projection.
+
+    All modules are its own, so that no code of the folder is trusted. The encoder is a model of transformers, or one
+    that becomes one: it declares that in its `libraries`.
+
+    Args:
+        modality: the texts; None for the only modality.
+        space: "embedding" is the space that the objective compares in, "features" are pooled features.
+    """
+
+    library = "sentence-transformers"
+
+    def __init__(self, modality: str | None = None, space: Literal["embedding", "features"] = "embedding") -> None:
+        self.modality, self.space = modality, space
+
+    def export(self, model: Model, folder: Path) -> str:
+        """Write the folder."""
+        name = choose_column("modality", self.modality, list(model.modalities))
+        encoder, modality = model.learner.encoder(name), model.plan.modalities[name]
+        processor = modality.processor() if LIBRARY in encoder.libraries else None
+        if processor is None:
+            raise SensoriumError(
+                "The format sentence-transformers is for texts whose encoder and tokenizer transformers has (the "
+                f"encoders transformer and transformers), not for {name}: {type(encoder).__name__}; the format "
+                "'huggingface' takes any encoder."
+            )
+        map_ED = self._map(model, name)
+        tower = encoder.tower_of(LIBRARY, torch.eye(encoder.dim))
+        from sentence_transformers import SentenceTransformer, models
+
+        with TemporaryDirectory() as whole:
+            tower["model"].save_pretrained(whole)
+            processor.save_pretrained(whole)
+            modules: list[nn.Module] = [models.Transformer(whole, max_seq_length=processor.model_max_length)]
+        modules.append(models.Pooling(encoder.dim, pooling_mode=POOLING[tower["pool"]]))
+        if tower["is_normalized"]:
+            modules.append(models.Normalize())
+        if map_ED is not None:
+            dims = map_ED.shape
+            dense = models.Dense(
+                *dims, bias=False, activation_function=nn.Identity(), init_weight=map_ED.T.contiguous()
+            )
+            modules.append(dense)
+        SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
+        return f'model = sentence_transformers.SentenceTransformer("{folder}")\nembeddings = model.encode(texts)'
+
+    def _map(self, model: Model, name: str) -> torch.Tensor | None:
+        """Return the map to the joint space (E, D); None where the features are what is exported.
+
+        Raises:
+            SensoriumError: when it is not linear.
+        """
+        objective = model.learner.objective
+        if self.space == "features" or not objective.has_own_space(name):
+            return None
+        map_ED = objective.joint_map(name, model.learner.encoder(name))
+        if map_ED is None:
+            raise SensoriumError(
+                f"The map of '{name}' to the joint space is not linear: export pooled features, space=features."
+            )
+        return map_ED
+
+    def verify(self, model: Model, folder: Path) -> Verification:
+        """Open the folder with SentenceTransformer; compare embeddings, and how both rank pairs of sentences."""
+        from scipy.stats import spearmanr
+        from sentence_transformers import SentenceTransformer
+
+        name = choose_column("modality", self.modality, list(model.modalities))
+        firsts, seconds, scores_N = zip(*PAIRS, strict=True)
+        theirs = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        ours_ND = model.embed(space=self.space, **{name: [*firsts, *seconds]})[name]
+        theirs_ND = torch.from_numpy(theirs.encode([*firsts, *seconds], show_progress_bar=False))
+        difference = largest_difference(ours_ND, theirs_ND, "embeddings")
+        ranks = [float(spearmanr(_cosines(x_ND), scores_N).statistic) for x_ND in (ours_ND, theirs_ND)]
+        if not np.isclose(*ranks, atol=1e-3, equal_nan=True):
+            raise SensoriumError(
+                f"What was exported ranks pairs of sentences otherwise than the run (Spearman {ranks[1]:.4f}, not "
+                f"{ranks[0]:.4f}); nothing was kept of the export."
+            )
+        takes = (
+            "It takes texts: tokenizer, pooling"
+            + (" and the map to the joint space" if self._map(model, name) is not None else "")
+            + " are modules of the folder; embeddings are compared by cosine.",
+            f"Of {len(PAIRS)} pairs of sentences with given similarities, Spearman's correlation with the cosines is "
+            f"{ranks[1]:.3f}, and of the run {ranks[0]:.3f}.",
+        )
+        return Verification("sentence-transformers", {f"embeddings of {2 * len(PAIRS)} texts": difference}, takes)
+
+
+def _cosines(x_ND: Any) -> np.ndarray:
+    """Return the cosine of each row of the first half with that of the second."""
+    first_ND, second_ND = x_ND.double().chunk(2)
+    return torch.cosine_similarity(first_ND, second_ND, dim=1).numpy()
