@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sensorium.contracts import Encoder, Modality
 from sensorium.errors import RecipeError, RunError, not_found
 from sensorium.exporters.base import Exporter
+from sensorium.exporters.model_folders import brought, placed
 from sensorium.models.given import given_parts, objects_of
 from sensorium.models.plan import make_tower
 from sensorium.recipe.schema import Tower
@@ -53,7 +54,7 @@ class EncoderFiles(Exporter):
         described: dict[str, Any] = {}
         has_projections = False
         for name in self._chosen(list(model.modalities)):
-            weights, described[name] = weights_of(model, name), describe(model, name)
+            weights, described[name] = weights_of(model, name), describe(model, name, folder)
             has_projections |= PROJECTION in weights
             write_atomically(folder / f"{name}.safetensors", partial(save_file, _as_dtype(weights, self.dtype)))
         write_text(folder / CONFIG, json.dumps(described, indent=1, ensure_ascii=False))
@@ -72,12 +73,20 @@ class EncoderFiles(Exporter):
         return there if self.modalities is None else self.modalities
 
 
-def describe(model: Model, name: str) -> dict[str, Any]:
-    """Return what `make_encoder` makes an encoder of, as plain JSON values: its tower, fitted state and plugins."""
+def describe(model: Model, name: str, folder: Path) -> dict[str, Any]:
+    """Return what `make_encoder` makes an encoder of, as plain JSON values: its tower, fitted state and plugins.
+
+    Configurations of other libraries that its options name are copied.
+
+    Args:
+        model: of a run.
+        name: of the modality.
+        folder: of the export.
+    """
     plugins = model.run.status().get("plugins", []) if model.run is not None else []
     tower = model.plan.recipe.tower(name).model_dump(mode="json", exclude={"layer_decay", "lora", "teacher"})
     return {
-        "tower": tower,
+        "tower": brought(tower, folder, f"{name}-files"),
         "state": model.plan.modalities[name].state(),
         "plugins": recorded_of(plugins, {name, *part_names(tower)}),
     }
@@ -134,7 +143,7 @@ def read_encoder(
         weights = load_file(folder / f"{name}.safetensors")
     except (OSError, SafetensorError) as error:
         raise RunError(f"The weights {folder / f'{name}.safetensors'} cannot be loaded: {error}.") from error
-    return make_encoder(name, described[name], weights, extensions, handed_in)
+    return make_encoder(name, placed(described[name], folder), weights, extensions, handed_in)
 
 
 def make_encoder(

@@ -15,6 +15,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from sensorium.errors import RunError
 from sensorium.exporters.encoders import make_encoder
+from sensorium.exporters.model_folders import placed
 from sensorium.registration.discovery import load_extensions
 from sensorium.types import Batch, Features
 
@@ -69,6 +70,7 @@ class SensoriumModel(PreTrainedModel):
         file = cached_file(name, SAFE_WEIGHTS_NAME)
         if file is None:
             raise RunError(f"{name} has no {SAFE_WEIGHTS_NAME}: export the run again, in the format 'huggingface'.")
+        config.encoder = placed(config.encoder, Path(file).parent)
         model = cls(config, load_file(file))
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
         return model.to(dtype) if isinstance(dtype, torch.dtype) else model

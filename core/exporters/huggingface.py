@@ -13,6 +13,7 @@ from torch import Tensor
 from sensorium.evaluation.labels import choose_column
 from sensorium.exporters.base import Exporter, Verification, largest_difference
 from sensorium.exporters.encoders import describe, weights_of
+from sensorium.exporters.quiet import quiet
 from sensorium.models.model import Model
 from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import generator
@@ -46,7 +47,9 @@ class HuggingFace(Exporter):
         if LIBRARY not in encoder.libraries:
             from sensorium.exporters.hub_model import SensoriumConfig
 
-            SensoriumConfig(name, describe(model, name), architectures=["SensoriumModel"]).save_pretrained(folder)
+            SensoriumConfig(name, describe(model, name, folder), architectures=["SensoriumModel"]).save_pretrained(
+                folder
+            )
             tensors = weights_of(model, name)
             write_atomically(folder / SAFE, partial(save_file, tensors, metadata={"format": "pt"}))
             return (
@@ -54,7 +57,9 @@ class HuggingFace(Exporter):
                 f'model = transformers.AutoModel.from_pretrained("{folder}")\n'
                 "features = model(model.batch(values)).pooler_output"
             )
-        encoder.tower_of(LIBRARY, torch.eye(encoder.dim))["model"].save_pretrained(folder)
+        tower = encoder.tower_of(LIBRARY, torch.eye(encoder.dim))
+        with quiet():
+            tower["model"].save_pretrained(folder)
         lines = f'model = transformers.AutoModel.from_pretrained("{folder}")\n'
         processor = model.plan.modalities[name].processor()
         if processor is None:
@@ -74,7 +79,8 @@ class HuggingFace(Exporter):
         encoder, modality = model.learner.encoder(name).eval(), model.plan.modalities[name]
         if LIBRARY not in encoder.libraries:
             return self._verify_own(model, name, folder)
-        theirs = AutoModel.from_pretrained(folder).eval()
+        with quiet():
+            theirs = AutoModel.from_pretrained(folder).eval()
         batch: Any = modality.random_batch(COUNT, False, generator("export", name))
         features = encoder(batch)
         tokens_BTD = theirs(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +10,8 @@ from torch import Tensor
 
 from sensorium.errors import SensoriumError
 from sensorium.exporters.base import Exporter, Verification
-from sensorium.exporters.traced import Traceable
+from sensorium.exporters.quiet import quiet
+from sensorium.exporters.traced import Traceable, first_line
 from sensorium.models.model import Model
 
 FILE = "{}.onnx"
@@ -42,7 +41,7 @@ class Onnx(Exporter):
         names = list(traceable.example)
         path = folder / FILE.format(traceable.name)
         try:
-            with _quiet():
+            with quiet():
                 made = torch.onnx.export(
                     program,
                     input_names=names,
@@ -53,11 +52,11 @@ class Onnx(Exporter):
                 )
                 assert made is not None, "with dynamo it returns the program"
                 made.save(path)
-        except torch.onnx.errors.OnnxExporterError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()]
+        except Exception as error:  # of the converter, or of a pass that simplifies the graph
+            cause = error.__cause__ or error
             raise SensoriumError(
-                f"The encoder {type(traceable.encoder).__name__} of '{traceable.name}' has an operation that ONNX has "
-                f"none for: {lines[-1].strip()[:200] if lines else error}; the format 'torch-export' may take it."
+                f"The encoder {type(traceable.encoder).__name__} of '{traceable.name}' has an operation that cannot be "
+                f"written as ONNX ({first_line(cause)}); the format 'torch-export' takes it."
             ) from error
         feeds = ", ".join(f'"{name}": {name}' for name in names)
         return (
@@ -80,18 +79,3 @@ class Onnx(Exporter):
             return {name: torch.from_numpy(x) for name, x in zip(traceable.outputs, made, strict=True)}
 
         return Verification("onnxruntime", traceable.compare(run), traceable.takes())
-
-
-class _quiet(warnings.catch_warnings):
-    """Silence what the exporter says of its own steps: what fails is an error."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self.log = logging.getLogger("torch.onnx")
-        self.level = self.log.level
-        self.log.setLevel(logging.ERROR)
-
-    def __exit__(self, *error: object) -> None:
-        self.log.setLevel(self.level)
-        super().__exit__(*error)

@@ -13,6 +13,7 @@ from torch import nn
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import choose_column
 from sensorium.exporters.base import Exporter, Verification, largest_difference
+from sensorium.exporters.quiet import quiet
 from sensorium.models.model import Model
 
 LIBRARY = "transformers"
@@ -65,7 +66,7 @@ class SentenceTransformers(Exporter):
         tower = encoder.tower_of(LIBRARY, torch.eye(encoder.dim))
         from sentence_transformers import SentenceTransformer, models
 
-        with TemporaryDirectory() as whole:
+        with TemporaryDirectory() as whole, quiet():
             tower["model"].save_pretrained(whole)
             processor.save_pretrained(whole)
             modules: list[nn.Module] = [models.Transformer(whole, max_seq_length=processor.model_max_length)]
@@ -78,7 +79,8 @@ class SentenceTransformers(Exporter):
                 *dims, bias=False, activation_function=nn.Identity(), init_weight=map_ED.T.contiguous()
             )
             modules.append(dense)
-        SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
+        with quiet():
+            SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
         return f'model = sentence_transformers.SentenceTransformer("{folder}")\nembeddings = model.encode(texts)'
 
     def _map(self, model: Model, name: str) -> torch.Tensor | None:
@@ -104,7 +106,8 @@ class SentenceTransformers(Exporter):
 
         name = choose_column("modality", self.modality, list(model.modalities))
         firsts, seconds, scores_N = zip(*PAIRS, strict=True)
-        theirs = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        with quiet():
+            theirs = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
         ours_ND = model.embed(space=self.space, **{name: [*firsts, *seconds]})[name]
         theirs_ND = torch.from_numpy(theirs.encode([*firsts, *seconds], show_progress_bar=False))
         difference = largest_difference(ours_ND, theirs_ND, "embeddings")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sensorium.exporters.base import Exporter, Verification
+from sensorium.exporters.quiet import quiet
 from sensorium.exporters.traced import Traceable
 from sensorium.models.model import Model
 
@@ -34,7 +35,9 @@ class TorchExport(Exporter):
         """Write the file."""
         traceable = Traceable.of(model, self.modality, "torch-export")
         path = folder / FILE.format(traceable.name)
-        torch.export.save(traceable.trace("torch-export"), path)
+        program = traceable.trace("torch-export")
+        with quiet():
+            torch.export.save(program, path)
         outputs = ", ".join(traceable.outputs) + "," * (len(traceable.outputs) == 1)
         return f'encoder = torch.export.load("{path}").module()\n{outputs} = encoder({", ".join(traceable.example)})'
 

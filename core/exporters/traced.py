@@ -135,7 +135,7 @@ class Traceable:
         except Exception as error:  # of any layer, in any code of torch
             raise SensoriumError(
                 f"The encoder {type(self.encoder).__name__} of '{self.name}' cannot be written in the format "
-                f"'{format}': {_first_line(error)}; the format 'encoders' takes any encoder."
+                f"'{format}': {first_line(error)}; the format 'encoders' takes any encoder."
             ) from error
 
     @torch.no_grad()
@@ -157,7 +157,7 @@ class Traceable:
                     theirs = run(tensors)
                 except Exception as error:  # of another library
                     raise SensoriumError(
-                        f"What was exported of '{self.name}' fails {at} ({_first_line(error)}); nothing was kept of it."
+                        f"What was exported of '{self.name}' fails {at} ({first_line(error)}); nothing was kept of it."
                     ) from error
                 for name, ours in zip(self.outputs, self.module(*tensors.values()), strict=True):
                     what = f"{name} {at}"
@@ -210,6 +210,9 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a library says, as a clause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("Constraints violated" in line for line in lines):
+        return "what it computes depends on the number of records, or of steps, in a batch"
     return (lines[0] if lines else type(error).__name__).rstrip(".")[:200]

@@ -71,11 +71,13 @@ class LogMelSpectrogram:
         after = (frames - 1) * self.hop + self.n_fft - before - batch.values.shape[2]
         padded_BCS = at_least_one_row(F.pad(batch.values.float(), (before, after)))
         values = frames * (self.n_fft // 2 + 1) * batch.values.shape[1]
-        is_cut = batch.device.type == "cpu" and not torch.compiler.is_compiling()
-        rows = max(1, CHUNK // values) if is_cut else len(padded_BCS)
         # Half precision does not have the range of power spectra.
         with torch.autocast(batch.device.type, enabled=False):
-            mels_BCFT = torch.cat([self._mels(chunk_BCS) for chunk_BCS in padded_BCS.split(rows)])[: len(batch)]
+            if torch.compiler.is_compiling() or batch.device.type != "cpu":
+                mels_BCFT = self._mels(padded_BCS)[: len(batch)]
+            else:
+                chunks = padded_BCS.split(max(1, CHUNK // values))
+                mels_BCFT = torch.cat([self._mels(chunk_BCS) for chunk_BCS in chunks])[: len(batch)]
         lengths_B = (batch.lengths + self.hop - 1) // self.hop
         valid_B1T = (torch.arange(frames, device=batch.device) < lengths_B[:, None])[:, None]
         values_BGT = mels_BCFT.flatten(1, 2).masked_fill(~valid_B1T, 0.0)

@@ -214,11 +214,12 @@ class TimeSeriesModality(Modality):
         return ChannelSetBatch.of_signals(batch, index_names(batch.values.shape[1]))
 
     def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> SignalBatch:
-        """Return series of noise, a value in twenty missing, the longest of 128 steps (or `length`) or half of them.
+        """Return series of noise, a value in twenty missing, the longest of 128 steps (or `length`) or of under half.
 
         With `channels: any` they have three channels.
         """
-        steps = min(self.length or 128, 128) // (1 if is_long else 2)
+        most = min(self.length or 128, 128)
+        steps = most if is_long else max(1, most // 2 - 3)
         channels = 3 if self.any_channels else self.channels
         examples = []
         for row in range(count):

@@ -8,10 +8,14 @@ from typing import Literal
 import torch
 from safetensors.torch import save_file
 
-from sensorium import Exporter, SensoriumError
+from sensorium import Exporter, SensoriumError, Verification, largest_difference
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 """The file names that open_clip expects."""
+TEXTS = ("a red square", "the blue circle, twice", "x")
+"""Texts on which both are compared."""
+_TOLERANCES = {torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
+"""Largest difference as a fraction of the largest embedding, by the dtype of the written weights."""
 
 
 class OpenClip(Exporter):
@@ -28,6 +32,8 @@ class OpenClip(Exporter):
 
     def __init__(self, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
         self.dtype = getattr(torch, dtype)
+
+    library = "open_clip"
 
     def export(self, model, folder):
         """Write the folder."""
@@ -74,6 +80,35 @@ class OpenClip(Exporter):
             f'model, preprocess = open_clip.create_model_from_pretrained("local-dir:{folder}")\n'
             f'tokenizer = open_clip.get_tokenizer("local-dir:{folder}")'
         )
+
+    def verify(self, model, folder):
+        """Create the model with open_clip, and show it random images and texts as it prepares them."""
+        import open_clip
+        from PIL import Image
+
+        theirs, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+        tokenizer, tolerance = open_clip.get_tokenizer(f"local-dir:{folder}"), _TOLERANCES[self.dtype]
+        names = {}
+        for name, encoder in model.learner.encoders.items():
+            if "open_clip" in encoder.libraries:
+                names[encoder.tower_of("open_clip", torch.eye(encoder.dim))["side"]] = name
+        size = model.plan.modalities[names["vision"]].size
+        noise = torch.randint(256, (3, *size, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+        pictures = [Image.fromarray(pixels.numpy()) for pixels in noise]
+        ours = model.embed(**{names["vision"]: pictures, names["text"]: list(TEXTS)})
+        theirs.eval()
+        with torch.no_grad():
+            images = theirs.encode_image(torch.stack([preprocess(picture) for picture in pictures]))
+            texts = theirs.encode_text(tokenizer(list(TEXTS)))
+        found = {
+            "images": largest_difference(ours[names["vision"]], images, "images", tolerance),
+            "texts": largest_difference(ours[names["text"]], texts, "texts", tolerance),
+        }
+        takes = (
+            "Its own transform prepares images of Pillow, and its own tokenizer texts; embeddings are of the joint "
+            "space, to which the map of the objective is folded into the towers.",
+        )
+        return Verification("open_clip_torch", found, takes)
 
     def _written(self, tensor):
         return tensor.to(self.dtype if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
