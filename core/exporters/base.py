@@ -37,14 +37,14 @@ class Verification:
         """The largest absolute difference of all."""
         return max(self.differences.values())
 
+    def __str__(self) -> str:
+        made_by = f"{self.library} {version(self.library)}"
+        return f"Verified by {made_by}: the largest difference from the model is {self.largest:.1e}."
+
     def sentences(self) -> list[str]:
         """Return what the model card says of it."""
         each = ", ".join(f"{what} {difference:.1e}" for what, difference in self.differences.items())
-        return [
-            *self.takes,
-            f"Verified by {self.library} {version(self.library)}: the largest difference from the model is "
-            f"{self.largest:.1e} ({each}).",
-        ]
+        return [*self.takes, f"{self} Each: {each}."]
 
 
 class Exporter(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from sensorium.exporters.card import CARD, model_card
 from sensorium.models.model import Model
 from sensorium.registration.registry import Registry
 from sensorium.runs.atomic import give_usual_rights, write_text
+
+log = logging.getLogger("sensorium")
 
 
 def write_export(exporter: Exporter, model: Model, folder: Path, registry: Registry) -> str:
@@ -34,6 +37,8 @@ def write_export(exporter: Exporter, model: Model, folder: Path, registry: Regis
     try:
         lines = exporter.export(model, folder)
         verified = exporter.verify(model, folder)
+        if verified is not None:
+            log.info("%s", verified)
         if model.run is not None:
             checks = verified.sentences() if verified else ()
             card = model_card(model.run, registry, library=exporter.library, loading=lines, checks=checks)

@@ -40,7 +40,7 @@ def test_the_card_has_what_loads_it_and_how_it_was_checked(model, tmp_path):
     assert "library_name: numbers" in card
     assert f'open("{tmp_path / "new" / "numbers.txt"}")' in card
     assert "- It takes numbers." in card
-    assert "the largest difference from the model is 2.5e-07 (numbers 2.5e-07)" in card
+    assert "the largest difference from the model is 2.5e-07. Each: numbers 2.5e-07." in card
 
 
 @pytest.mark.parametrize(("fault", "error"), [("export", KeyError), ("verify", SensoriumError)])
