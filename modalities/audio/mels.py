@@ -66,7 +66,7 @@ class LogMelSpectrogram:
 
     def __call__(self, batch: SignalBatch) -> LogMelBatch:
         """Return the spectrograms of waveforms (B, C, S): not yet normalized."""
-        frames = -(-batch.values.shape[2] // self.hop)
+        frames = (batch.values.shape[2] + self.hop - 1) // self.hop
         before = (self.n_fft - self.hop) // 2
         after = (frames - 1) * self.hop + self.n_fft - before - batch.values.shape[2]
         padded_BCS = at_least_one_row(F.pad(batch.values.float(), (before, after)))

@@ -180,7 +180,7 @@ class AudioModality(Modality):
 
     def random_batch(self, count: int, is_long: bool, rng: torch.Generator) -> SignalBatch:
         """Return noise, the longest clip of a second (or `seconds`) or of under half of it."""
-        samples = round(min(self.seconds or 1.0, 1.0) * self.sample_rate * (1.0 if is_long else 0.47))
+        samples = round(min(self.seconds or 1.0, 1.0) * self.sample_rate * (1.0 if is_long else 0.473))
         lengths = [samples, *torch.randint(samples // 2, samples + 1, (count - 1,), generator=rng).tolist()]
         return self.collate([0.1 * torch.randn(self.channels, n, generator=rng).numpy() for n in lengths])
 

@@ -13,14 +13,16 @@ KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators
 CHECKED = sorted({spec.plugin for kind in KINDS for spec in EXTENSIONS.registry.specs(kind)})
 READ_FILES = {"arrays", "folder", "table", "hf", "lance", "parquet", "webdataset"}
 """Sources that need files, or values, of their users' making; their own tests make some."""
-ELSEWHERE = {"audio", "graph", "molecule", "timeseries"}
-"""Plugins that are checked whole by tests/modalities/NAME/test_registration.py, which make files for their sources."""
+ELSEWHERE = {name: f"modalities/{name}" for name in ("audio", "graph", "molecule", "timeseries")} | {
+    "exporters": "core/exporters"
+}
+"""Plugins that are checked whole by FOLDER/test_registration.py, which make files for their sources, or take longer."""
 
 
 def test_parts_are_brought_by_built_in_plugins():
     assert set(CHECKED) <= set(BUILTINS)
-    for name in ELSEWHERE:
-        checks = (ROOT / "tests" / "modalities" / name / "test_registration.py").read_text(encoding="utf-8")
+    for name, folder in ELSEWHERE.items():
+        checks = (ROOT / "tests" / folder / "test_registration.py").read_text(encoding="utf-8")
         assert f'passed("{name}"' in checks
 
 

@@ -92,7 +92,7 @@ class SpectrogramTransformer(TokenEncoder):
     def _patches(self, batch: SignalBatch) -> tuple[Tensor, Tensor]:
         """Return the values of each patch, float (B, T, P), and which patches are valid."""
         mels, (high, wide) = self.modality.log_mels(batch), self.patch
-        columns = -(-mels.values.shape[2] // wide)
+        columns = (mels.values.shape[2] + wide - 1) // wide
         x_BCRhNw = F.pad(mels.values, (0, wide - 1))[..., : columns * wide].unflatten(2, (columns, wide))
         x_BCRhNw = x_BCRhNw.unflatten(1, (self.modality.channels, self.rows, high))
         patches_BTP = x_BCRhNw.permute(0, 4, 2, 1, 3, 5).flatten(3).flatten(1, 2)

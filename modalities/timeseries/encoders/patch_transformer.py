@@ -85,7 +85,7 @@ class PatchTransformer(TokenEncoder):
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the values of each patch, float (B, T, P): C x patch."""
-        count = -(-batch.values.shape[2] // self.patch)
+        count = (batch.values.shape[2] + self.patch - 1) // self.patch
         padded_BCS = F.pad(batch.values, (0, self.patch - 1))[..., : count * self.patch]
         patches_BCTp = padded_BCS.unflatten(2, (count, self.patch))
         return patches_BCTp.transpose(1, 2).flatten(2)
