@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, not_found
 from sensorium.models.model import Model
 
 TOLERANCE = 1e-4
@@ -83,6 +83,23 @@ class Exporter(ABC):
             SensoriumError: when that library computes something else; what was written is then deleted.
         """
         return None
+
+
+def one_modality(model: Model, name: str | None) -> str:
+    """Return the modality that an option names, or the only one.
+
+    Raises:
+        SensoriumError: when the model does not have it, or has several and none is named.
+    """
+    there = list(model.modalities)
+    if name is None and len(there) > 1:
+        raise SensoriumError(
+            f"The format writes one encoder: name its modality, modality={' or modality='.join(there)}."
+        )
+    if name is not None and name not in there:
+        problem = f"The option 'modality' names '{name}', which the run has not"
+        raise SensoriumError(not_found(problem, name, there, f"there are: {', '.join(there)}"))
+    return name or there[0]
 
 
 def largest_difference(ours: Tensor, theirs: Tensor, what: str, tolerance: float = TOLERANCE) -> float:

@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sensorium.evaluation.labels import choose_column
-from sensorium.exporters.base import Exporter, Verification, largest_difference
+from sensorium.exporters.base import Exporter, Verification, largest_difference, one_modality
 from sensorium.exporters.encoders import describe, weights_of
 from sensorium.exporters.quiet import quiet
 from sensorium.models.model import Model
@@ -42,7 +41,7 @@ class HuggingFace(Exporter):
 
     def export(self, model: Model, folder: Path) -> str:
         """Write the folder."""
-        name = choose_column("modality", self.modality, list(model.modalities))
+        name = one_modality(model, self.modality)
         encoder = model.learner.encoder(name)
         if LIBRARY not in encoder.libraries:
             from sensorium.exporters.hub_model import SensoriumConfig
@@ -75,7 +74,7 @@ class HuggingFace(Exporter):
         """Open the folder with AutoModel, and show both random examples."""
         from transformers import AutoModel
 
-        name = choose_column("modality", self.modality, list(model.modalities))
+        name = one_modality(model, self.modality)
         encoder, modality = model.learner.encoder(name).eval(), model.plan.modalities[name]
         if LIBRARY not in encoder.libraries:
             return self._verify_own(model, name, folder)

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose_column
-from sensorium.exporters.base import Exporter, Verification, largest_difference
+from sensorium.exporters.base import Exporter, Verification, largest_difference, one_modality
 from sensorium.exporters.quiet import quiet
 from sensorium.models.model import Model
 
@@ -53,7 +52,7 @@ class SentenceTransformers(Exporter):
 
     def export(self, model: Model, folder: Path) -> str:
         """Write the folder."""
-        name = choose_column("modality", self.modality, list(model.modalities))
+        name = one_modality(model, self.modality)
         encoder, modality = model.learner.encoder(name), model.plan.modalities[name]
         processor = modality.processor() if LIBRARY in encoder.libraries else None
         if processor is None:
@@ -104,7 +103,7 @@ class SentenceTransformers(Exporter):
         from scipy.stats import spearmanr
         from sentence_transformers import SentenceTransformer
 
-        name = choose_column("modality", self.modality, list(model.modalities))
+        name = one_modality(model, self.modality)
         firsts, seconds, scores_N = zip(*PAIRS, strict=True)
         with quiet():
             theirs = SentenceTransformer(str(folder), device="cpu", local_files_only=True)

@@ -14,8 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from sensorium.contracts import Encoder, Modality
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose_column
-from sensorium.exporters.base import largest_difference
+from sensorium.exporters.base import largest_difference, one_modality
 from sensorium.models.model import Model
 from sensorium.seeding import generator
 from sensorium.types import Batch
@@ -68,7 +67,7 @@ class Traceable:
         Raises:
             SensoriumError: when its batches are no plain tensors, or its joint space is behind more than a linear map.
         """
-        name = choose_column("modality", name, list(model.modalities))
+        name = one_modality(model, name)
         modality, encoder = model.plan.modalities[name], model.learner.encoder(name)
         if not _has_plain_batches(modality):
             raise SensoriumError(

@@ -88,8 +88,8 @@ def test_what_is_not_there_is_named(run, tmp_path):
         sensorium.load_encoder(tmp_path, "a", extensions=extensions)
     with pytest.raises(RunError, match="not an empty folder"):
         sensorium.export(run, tmp_path / "out", extensions=extensions)
-    with pytest.raises(PluginError, match="onnx"):
-        sensorium.export(run, tmp_path / "other", "onnx", extensions=extensions)
+    with pytest.raises(PluginError, match="tflite"):
+        sensorium.export(run, tmp_path / "other", "tflite", extensions=extensions)
 
 
 def test_options_choose_modalities_and_the_dtype(run, tmp_path):
@@ -97,7 +97,8 @@ def test_options_choose_modalities_and_the_dtype(run, tmp_path):
     half = {"modalities": ["b"], "dtype": "float16"}
     sensorium.export(run, tmp_path / "half", options=half, extensions=extensions)
     sensorium.export(run, tmp_path / "whole", extensions=extensions)
-    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == ["b.safetensors", "encoders.json"]
+    names = sorted(path.name for path in (tmp_path / "half").iterdir())
+    assert names == ["README.md", "b.safetensors", "encoders.json"]
     kinds = {str(w.dtype) for w in load_file(tmp_path / "half" / "b.safetensors").values() if w.is_floating_point()}
     assert kinds == {"torch.float16"}
     (_, found), (_, wanted) = (sensorium.load_encoder(tmp_path / n, "b", extensions) for n in ("half", "whole"))
