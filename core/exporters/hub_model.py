@@ -73,7 +73,7 @@ class SensoriumModel(PreTrainedModel):
         config.encoder = placed(config.encoder, Path(file).parent)
         model = cls(config, load_file(file))
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-        return model.to(dtype) if isinstance(dtype, torch.dtype) else model
+        return model.to(dtype=dtype) if isinstance(dtype, torch.dtype) else model
 
     def batch(self, values: Any) -> Batch:
         """Return raw values, such as paths, arrays or texts, as a batch on the device of the model."""

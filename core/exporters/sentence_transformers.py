@@ -63,7 +63,7 @@ class SentenceTransformers(Exporter):
             )
         map_ED = self._map(model, name)
         tower = encoder.tower_of(LIBRARY, torch.eye(encoder.dim))
-        from sentence_transformers import SentenceTransformer, models
+        from sentence_transformers import SentenceTransformer, models  # type: ignore[attr-defined]
 
         with TemporaryDirectory() as whole, quiet():
             tower["model"].save_pretrained(whole)
@@ -111,7 +111,7 @@ class SentenceTransformers(Exporter):
         theirs_ND = torch.from_numpy(theirs.encode([*firsts, *seconds], show_progress_bar=False))
         difference = largest_difference(ours_ND, theirs_ND, "embeddings")
         ranks = [float(spearmanr(_cosines(x_ND), scores_N).statistic) for x_ND in (ours_ND, theirs_ND)]
-        if not np.isclose(*ranks, atol=1e-3, equal_nan=True):
+        if not np.isclose(ranks[0], ranks[1], atol=1e-3, equal_nan=True):
             raise SensoriumError(
                 f"What was exported ranks pairs of sentences otherwise than the run (Spearman {ranks[1]:.4f}, not "
                 f"{ranks[0]:.4f}); nothing was kept of the export."

@@ -220,7 +220,7 @@ class TimeSeriesModality(Modality):
         """
         most = min(self.length or 128, 128)
         steps = most if is_long else max(1, most // 2 - 3)
-        channels = 3 if self.any_channels else self.channels
+        channels = 3 if self.any_channels else self.fixed_channels("of random batches")
         examples = []
         for row in range(count):
             length = steps if row == 0 else int(torch.randint(max(1, steps // 2), steps + 1, (), generator=rng))
