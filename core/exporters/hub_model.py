@@ -71,9 +71,10 @@ class SensoriumModel(PreTrainedModel):
         if file is None:
             raise RunError(f"{name} has no {SAFE_WEIGHTS_NAME}: export the run again, in the format 'huggingface'.")
         config.encoder = placed(config.encoder, Path(file).parent)
-        model = cls(config, load_file(file))
+        model: Any = cls(config, load_file(file))
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-        return model.to(dtype=dtype) if isinstance(dtype, torch.dtype) else model
+        made: SensoriumModel = model.to(dtype) if isinstance(dtype, torch.dtype) else model
+        return made
 
     def batch(self, values: Any) -> Batch:
         """Return raw values, such as paths, arrays or texts, as a batch on the device of the model."""

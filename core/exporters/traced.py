@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -173,20 +174,25 @@ class Traceable:
         for name, tensor in self.example.items():
             sizes = [self.varying[name].get(i, str(size)) for i, size in enumerate(tensor.shape)]
             inputs.append(f"`{name}` {str(tensor.dtype).removeprefix('torch.')} ({', '.join(sizes)})")
-        of = getdoc(type(self.batch(3, False))) or ""
-        about = of.partition("Args:")[2].split()
         gives = f"`features` (batch, {self.encoder.dim}), pooled"
         if self.map_DE is not None:
             gives += f"; `embeddings` (batch, {self.map_DE.shape[1]}), in the joint space, not normalized"
         sentences = [f"It takes {', '.join(inputs)}, and gives {gives}."]
-        if about:
-            sentences.append(f"Its inputs: {' '.join(about)}")
+        if about := _documented(type(self.batch(3, False)), list(self.example)):
+            sentences.append(f"Its inputs are those of a `{type(self.batch(3, False)).__name__}`: {about}")
         sentences.append(
             "Normalization, and whatever else the encoder does with a batch, is in the graph; values become a batch by "
             "`modality.collate([modality.decode(value) for value in values])`, or by code of your own that does as the "
             "recipe's modality says."
         )
         return sentences
+
+
+def _documented(kind: type, names: Sequence[str]) -> str:
+    """Return what the docstring of a class says of some of its fields, in one line."""
+    parts = re.split(r"\n    (\w+): ", (getdoc(kind) or "").partition("Args:")[2])
+    said = dict(zip(parts[1::2], (" ".join(text.split()) for text in parts[2::2]), strict=True))
+    return " ".join(f"`{name}`: {said[name]}" for name in names if name in said)
 
 
 def _has_plain_batches(modality: Modality) -> bool:
