@@ -63,18 +63,19 @@ class SentenceTransformers(Exporter):
             )
         map_ED = self._map(model, name)
         tower = encoder.tower_of(LIBRARY, torch.eye(encoder.dim))
-        from sentence_transformers import SentenceTransformer, models  # type: ignore[attr-defined]
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer import modules as of_library
 
         with TemporaryDirectory() as whole, quiet():
             tower["model"].save_pretrained(whole)
             processor.save_pretrained(whole)
-            modules: list[nn.Module] = [models.Transformer(whole, max_seq_length=processor.model_max_length)]
-        modules.append(models.Pooling(encoder.dim, pooling_mode=POOLING[tower["pool"]]))
+            modules: list[nn.Module] = [of_library.Transformer(whole, max_seq_length=processor.model_max_length)]
+        modules.append(of_library.Pooling(encoder.dim, pooling_mode=POOLING[tower["pool"]]))
         if tower["is_normalized"]:
-            modules.append(models.Normalize())
+            modules.append(of_library.Normalize())
         if map_ED is not None:
             dims = map_ED.shape
-            dense = models.Dense(
+            dense = of_library.Dense(
                 *dims, bias=False, activation_function=nn.Identity(), init_weight=map_ED.T.contiguous()
             )
             modules.append(dense)

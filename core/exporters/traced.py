@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -17,6 +16,7 @@ from sensorium.contracts import Encoder, Modality
 from sensorium.errors import SensoriumError
 from sensorium.exporters.base import largest_difference, one_modality
 from sensorium.models.model import Model
+from sensorium.registration.options import args_of
 from sensorium.seeding import generator
 from sensorium.types import Batch
 
@@ -190,8 +190,7 @@ class Traceable:
 
 def _documented(kind: type, names: Sequence[str]) -> str:
     """Return what the docstring of a class says of some of its fields, in one line."""
-    parts = re.split(r"\n    (\w+): ", (getdoc(kind) or "").partition("Args:")[2])
-    said = dict(zip(parts[1::2], (" ".join(text.split()) for text in parts[2::2]), strict=True))
+    said = args_of(getdoc(kind) or "")
     return " ".join(f"`{name}`: {said[name]}" for name in names if name in said)
 
 

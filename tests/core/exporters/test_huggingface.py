@@ -49,6 +49,7 @@ def test_an_encoder_that_transformers_does_not_have_is_one_that_an_import_regist
     assert verified.differences == {"weights": 0.0, "features": pytest.approx(0.0, abs=1e-6)}
 
 
+@pytest.mark.slow
 def test_another_process_embeds_raw_values_from_the_folder_alone(tmp_path):
     model = models.molecules()
     lines = HuggingFace().export(model, tmp_path)
