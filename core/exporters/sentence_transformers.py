@@ -74,9 +74,9 @@ class SentenceTransformers(Exporter):
         if tower["is_normalized"]:
             modules.append(of_library.Normalize())
         if map_ED is not None:
-            dims = map_ED.shape
+            width, joint_width = map_ED.shape
             dense = of_library.Dense(
-                *dims, bias=False, activation_function=nn.Identity(), init_weight=map_ED.T.contiguous()
+                width, joint_width, bias=False, activation_function=nn.Identity(), init_weight=map_ED.T.contiguous()
             )
             modules.append(dense)
         with quiet():
