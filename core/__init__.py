@@ -125,6 +125,7 @@ _HOME = {
     "export": "sensorium.api.models",
     "load_encoder": "sensorium.api.models",
     "finetune": "sensorium.api.finetuning",
+    "predict": "sensorium.api.predicting",
     "load_predictor": "sensorium.api.models",
     "build": "sensorium.api.parts",
     "register": "sensorium.api.parts",
@@ -168,6 +169,7 @@ if TYPE_CHECKING:
         build as build,
         register as register,
     )
+    from sensorium.api.predicting import predict as predict
     from sensorium.api.reporting import report as report
     from sensorium.api.searching import search as search
     from sensorium.api.training import fit as fit

@@ -56,7 +56,7 @@ FLOORS = [
         "packing",
     },
     {"reports"},
-    {"api", "views", "curate", "matrix", "cli", "huggingface", "__main__"},
+    {"api", "views", "curate", "matrix", "sklearn", "cli", "huggingface", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "feature_table", "presence", *sensorium._MODULES}

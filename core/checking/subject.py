@@ -90,11 +90,9 @@ def find_subject(
         return _of_recipe(target, overrides, extensions, source)
     if target is None or str(target) in sources:
         return _of_source(str(target or ""), {}, overrides, registry, source)
-    if (path := Path(str(target)).expanduser()).is_dir():
-        return _of_source("folder", {"path": str(path)}, overrides, registry)
-    if path.is_file() and TableReader.extension(path) in TableReader.EXTENSIONS:
-        return _of_source("table", {"path": str(path)}, overrides, registry)
-    if path.is_file():
+    if (found := source_of_path(str(target))) is not None:
+        return _of_source(*found, overrides, registry)
+    if Path(str(target)).expanduser().is_file():
         raise RecipeError(
             f"'{target}' is neither a recipe nor a table ({', '.join(TableReader.EXTENSIONS)}): name the source that "
             f"reads it, as in `sensorium check SOURCE data.source.path={target}`; there are: {', '.join(sources)}."
@@ -102,6 +100,36 @@ def find_subject(
     names = [*sources, *recipes]
     problem = f"There is no file or folder '{target}', and no recipe or source of that name"
     raise RecipeError(not_found(problem, str(target), names, f"the sources are: {', '.join(sources)}"))
+
+
+def source_of_path(target: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and the options of the source that reads a folder or a table; None for any other path."""
+    path = Path(target).expanduser()
+    if path.is_dir():
+        return "folder", {"path": str(path)}
+    if path.is_file() and TableReader.extension(path) in TableReader.EXTENSIONS:
+        return "table", {"path": str(path)}
+    return None
+
+
+def named_source(target: str, registry: Registry) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of the source that a word names: a registered one, or that of a path.
+
+    Raises:
+        RecipeError: when it names neither.
+    """
+    sources = registry.names("sources")
+    if target in sources:
+        return target, {}
+    if (found := source_of_path(target)) is not None:
+        return found
+    if Path(target).expanduser().is_file():
+        raise RecipeError(
+            f"'{target}' is no table ({', '.join(TableReader.EXTENSIONS)}): name the source that reads it, and "
+            f"data.source.path={target}; there are: {', '.join(sources)}."
+        )
+    problem = f"There is no file or folder '{target}', and no source of that name"
+    raise RecipeError(not_found(problem, target, sources, f"the sources are: {', '.join(sources)}"))
 
 
 def _of_recipe(target: Any, overrides: Sequence[str], extensions: Extensions, source: Any) -> Subject:

@@ -18,6 +18,7 @@ def sensorium_register_commands(register):
     register("crossfit", "sensorium.cli.crossfit:crossfit", summary="Train and evaluate once for each group left out.")
     register("matrix", "sensorium.cli.matrix:matrix", summary="Train every objective on every modality, briefly.")
     register("finetune", "sensorium.cli.finetune:finetune", summary="Fine-tune a run's encoder on labels.")
+    register("predict", "sensorium.cli.predict:predict", summary="Predict the labels of records with a fine-tuned run.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the embeddings of records to a file.")
     register("index", "sensorium.cli.index:index", summary="Put records into an index, or bring it up to date.")
     register("replay", "sensorium.cli.replay:replay", summary="Find the source of a non-finite loss.")

@@ -25,14 +25,14 @@ from sensorium.evaluation.runner import ModelFeatures, evaluate_models
 from sensorium.evaluation.tables import AS_IT_CAME, UNTRAINED, ResultsTable
 from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.baseline import baseline_outputs
-from sensorium.finetuning.calibration import Calibration, calibration_remark
+from sensorium.finetuning.calibration import Calibration, calibration_remark, decisions_of, fit_temperature
 from sensorium.finetuning.few_labels import draw_labeled, draws_labels, read_labeled_keys
 from sensorium.finetuning.label_notes import label_notes
 from sensorium.finetuning.labeled import FOLDS, LabeledRecords
 from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.finetuning.predictor import Predictor
 from sensorium.finetuning.tasks import make_task
-from sensorium.finetuning.tuning import Initialization, Tuning
+from sensorium.finetuning.tuning import BestEpoch, Initialization, Tuning
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.recipe.schema import Finetune
@@ -168,14 +168,27 @@ class Finetuner:
             table = self._measure(rows)
         return table, tuned[0]
 
+    def fit(self, seed: int = 0) -> Predictor:
+        """Train the run's encoder on the labels of the first seed, without a test part, and write model and head.
+
+        Args:
+            seed: of the order of records, dropout and folds.
+        """
+        tuning = replace(self._tuning("trained", 0), seed=seed, loader=lambda positions: self._loader(positions, seed))
+        model, best = self._train(tuning, lambda step, metrics: None)
+        decisions = decisions_of(tuning.labeled.task, self.modality, best.held_out)
+        return self._write(model, 1.0 if decisions is None else fit_temperature(*decisions))
+
     def predictor(self, tuned: Tuned) -> Predictor:
         """Replace the run's encoder by a fine-tuned one, and write model and head."""
+        return self._write(tuned.model, 1.0 if tuned.calibration is None else tuned.calibration.temperature)
+
+    def _write(self, finetuned: EncoderWithHead, temperature: float) -> Predictor:
         learner = self.models["trained"].learner
-        learner.encoders[learner.sharing[self.modality]] = tuned.model.encoder
+        learner.encoders[learner.sharing[self.modality]] = finetuned.encoder
         model = Model(self.plan, learner, self.run).to(self.fabric.device)
-        is_calibrated = self.options.calibrate and tuned.calibration is not None
-        temperature = tuned.calibration.temperature if is_calibrated and tuned.calibration else 1.0
-        predictor = Predictor(model, self.modality, tuned.model, self.labeled[0].task, self.options, temperature)
+        temperature = temperature if self.options.calibrate else 1.0
+        predictor = Predictor(model, self.modality, finetuned, self.labeled[0].task, self.options, temperature)
         predictor.save(self.run)
         return predictor
 
@@ -298,16 +311,23 @@ class Finetuner:
             row, seed = ", ".join(filter(None, [self.amount, TUNED[tuning.initialization]])), tuning.seed
             metrics_log.write(step, {f"{row} {seed}/{name}": value for name, value in metrics.items()})
 
+        model, best = self._train(tuning, report)
+        about = f"epoch {best.epoch}" if best.epoch else "epoch 0, which is the linear probe"
+        test = self._read("test", model.outputs)
+        calibration = Calibration.of(tuning.labeled.task, self.modality, best.held_out, test)
+        return Tuned(model, self._measured(tuning.seed, test, about), calibration)
+
+    def _train(
+        self, tuning: Tuning, report: Callable[[int, dict[str, float]], None]
+    ) -> tuple[EncoderWithHead, BestEpoch]:
+        """Train one seed up to its best epoch."""
         model, best = tuning.by_folds(report) if self.by_folds else tuning.by_val_part(report)
         log.info(
             "%s: best epoch %d of %d, %s %s %.4f",
             *(tuning.name, best.epoch, self.options.epochs, "folds" if self.by_folds else "val"),
             *(tuning.labeled.task.metric, best.metric),
         )
-        about = f"epoch {best.epoch}" if best.epoch else "epoch 0, which is the linear probe"
-        test = self._read("test", model.outputs)
-        calibration = Calibration.of(tuning.labeled.task, self.modality, best.held_out, test)
-        return Tuned(model, self._measured(tuning.seed, test, about), calibration)
+        return model, best
 
     def _measured(self, seed: int, test: FeatureTable, about: str) -> ModelFeatures:
         """Return outputs for the test part; an evaluator is fitted on the labels of the train part alone."""

@@ -100,15 +100,21 @@ class Predictor:
         Raises:
             RunError: when the run has no fine-tuned head.
         """
-        run = Run.open(folder)
-        model = Model.open(run.model, extensions)
+        require_head(Run.open(folder))
+        model = Model.open(Run.open(folder).model, extensions)
+        return cls.of(model, Run.open(folder), extensions)
+
+    @classmethod
+    def of(cls, model: Model, run: Run, extensions: Extensions) -> Predictor:
+        """Return the predictor of a run whose model is open, on its device.
+
+        Raises:
+            RunError: when the run has no fine-tuned head, or one that cannot be read.
+        """
+        require_head(run)
         try:
             config = json.loads((run.model / CONFIG).read_text(encoding="utf-8"))
             weights = load_file(run.model / WEIGHTS)
-        except FileNotFoundError as error:
-            raise RunError(
-                f"{folder} has no fine-tuned head: `sensorium finetune {folder}` makes one, in a folder of its own."
-            ) from error
         except (OSError, ValueError, SafetensorError) as error:
             raise RunError(f"The fine-tuned head in {run.model} cannot be read: {one_line(error)}.") from error
         modality, options = config["modality"], validated(Finetune, config["options"], str(run.model / CONFIG))
@@ -120,7 +126,23 @@ class Predictor:
         )
         task.load_state(config["task"])
         precision = model.plan.recipe.train.precision
-        encoder = model.learner.encoder(modality)
-        finetuned = EncoderWithHead(encoder, task.output_dim, options, precision)
+        finetuned = EncoderWithHead(model.learner.encoder(modality), task.output_dim, options, precision)
         finetuned.head.load_state_dict(weights)
+        finetuned.to(model.device)
         return cls(model, modality, finetuned, task, options, config.get("temperature", 1.0))
+
+
+def require_head(run: Run) -> None:
+    """Raise an error for a run without a fine-tuned head.
+
+    Raises:
+        RunError: which says what makes one, or in which folder there is one.
+    """
+    if (run.model / CONFIG).is_file() and (run.model / WEIGHTS).is_file():
+        return
+    made = sorted(path.parents[1] for path in run.folder.glob(f"*/{run.model.name}/{CONFIG}"))
+    if made:
+        raise RunError(f"{run.folder} has no fine-tuned head, but {made[-1]}, which was fine-tuned from it: name that.")
+    raise RunError(
+        f"{run.folder} has no fine-tuned head: `sensorium finetune {run.folder}` makes one, in a folder of its own."
+    )

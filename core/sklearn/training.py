@@ -1,0 +1,114 @@
+"""Trainings on what an estimator was handed, in a temporary run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium.api.models import open_run
+from sensorium.api.training import fit
+from sensorium.devices import find_device
+from sensorium.errors import SensoriumError
+from sensorium.evaluation.part_reader import PartReader
+from sensorium.finetuning.finetuner import Finetuner
+from sensorium.models.plan import Plan, make_plan
+from sensorium.recipe import Recipe, read_recipe
+from sensorium.registration.discovery import load_extensions
+from sensorium.runs.run import Run
+from sensorium.training.fabric import fabric_of_one
+from sensorium.training.precision import numeric_settings
+
+LABEL = "label"
+"""The name of the label column."""
+IN_MEMORY = (
+    "data.val=0",
+    "data.test=0",
+    "data.workers=0",
+    "data.cache=ram",
+    "evaluate.evaluators={}",
+    "evaluate.every=null",
+    "log.loggers={}",
+)
+"""What is different in a training whose records are handed in: all of them are learned from."""
+RecipeLike = Recipe | Mapping[str, Any] | str | Path
+
+
+@contextmanager
+def as_value_errors() -> Iterator[None]:
+    """Raise errors of a training as those that scikit-learn expects of an estimator."""
+    try:
+        yield
+    except SensoriumError as error:
+        raise ValueError(str(error)) from error
+
+
+def plan_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None) -> Plan:
+    """Return the parts of a recipe, or of a run's."""
+    extensions = load_extensions()
+    given = recipe if run is None else Run.open(run).recipe_file
+    return make_plan(read_recipe(given, extensions.registry, [*IN_MEMORY, *overrides]), extensions)
+
+
+def pretrain(recipe: RecipeLike, overrides: Sequence[str], values: Mapping[str, Any], seed: int, folder: Path) -> Path:
+    """Train without labels, and return the run folder."""
+    batch = read_recipe(recipe, load_extensions().registry, overrides).data.batch
+    count = len(next(iter(values.values())))
+    changes = [*IN_MEMORY, f"data.batch={min(batch, count)}", *overrides, f"seed={seed}"]
+    return fit(recipe, changes, source=dict(values), run_dir=folder / "pretrained", evaluate=False).run.folder  # type: ignore[union-attr]
+
+
+def learn_labels(
+    run: Path,
+    overrides: Sequence[str],
+    values: Mapping[str, Any],
+    labels: Sequence[Any],
+    task: Mapping[str, Any],
+    seed: int,
+    device: str,
+    folder: Path,
+) -> Path:
+    """Fine-tune a run's encoder and a head on labels, and return the run folder.
+
+    The epoch is chosen as `sensorium finetune` chooses it: in folds of the labels, or on a val part (`data.val`).
+
+    Args:
+        run: the run folder whose encoder is the start.
+        overrides: of its recipe.
+        values: of each field, of N records.
+        labels: N classes, or numbers; None where a record has none.
+        task: `finetune.task`, with its options.
+        seed: of the order of records, dropout and folds.
+        device: as in `sensorium.load`.
+        folder: where the run folder is made.
+    """
+    extensions, place = load_extensions(), find_device(device, "device")
+    of_labels = [
+        f"finetune.labels=[{LABEL}]",
+        f"finetune.task={json.dumps(dict(task))}",
+        "finetune.label_fraction=null",
+        "finetune.labels_per_class=null",
+        "finetune.seeds=1",
+    ]
+    changes, source = [*IN_MEMORY, *overrides, *of_labels], {**values, LABEL: labels}
+    model, plan, records = open_run(run, changes, "final", source, extensions, {}, place, {})
+    written = Run.create(folder / "finetuned", plan.recipe, extensions)
+    with numeric_settings(plan.recipe.train):
+        reader, fabric = PartReader(plan, records, written), fabric_of_one(plan.recipe.train, place)
+        finetuner = Finetuner(plan, {"trained": model}, reader, written, fabric, plan.recipe.finetune)
+        finetuner.read()
+        finetuner.fit(seed)
+    return written.folder
+
+
+def seed_of_state(random_state: np.random.RandomState | int | None) -> int:
+    """Return the seed that a `random_state` of scikit-learn stands for."""
+    from sklearn.utils import check_random_state
+
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))

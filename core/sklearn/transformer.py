@@ -1,0 +1,91 @@
+"""An encoder as a transformer of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sensorium.sklearn.kept_run import KeptRun
+from sensorium.sklearn.records import read_records
+from sensorium.sklearn.training import RecipeLike, as_value_errors, plan_of, pretrain, seed_of_state
+
+
+class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Trains an encoder without labels as a recipe says, and transforms records to its features.
+
+    X is an array of numbers, (N, D) or with further axes, each row one record; a list of paths, texts or other raw
+    values of the recipe's modality; or a data frame, with a column for each field that the recipe reads.
+
+    Args:
+        recipe: as in `sensorium.fit`; the default reads rows of numbers as time series.
+        overrides: `key.sub=value` texts, such as "train.steps=500".
+        run: the folder of a run that is trained already: `fit` then trains nothing, and reads X for its checks alone.
+        space: "features" for pooled features, "embedding" for the space that the objective compares in.
+        device: where records are encoded, as in `sensorium.load`; the training has its place from the recipe.
+        random_state: seed of the training; None draws one.
+
+    Attributes:
+        n_features_in_: number of columns of X.
+        kept_: the run.
+    """
+
+    def __init__(
+        self,
+        recipe: RecipeLike = "ts2vec",
+        overrides: Sequence[str] = (),
+        *,
+        run: str | Path | None = None,
+        space: Literal["features", "embedding"] = "features",
+        device: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.recipe, self.overrides, self.run, self.space = recipe, overrides, run, space
+        self.device, self.random_state = device, random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on X; labels are not used.
+
+        Raises:
+            ValueError: for records or a recipe that cannot be trained on, in one sentence.
+        """
+        with as_value_errors(), TemporaryDirectory() as folder:
+            values = read_records(self, X, self._fields(), fitting=True)
+            run = self.run
+            if run is None:
+                seed = seed_of_state(self.random_state)
+                run = pretrain(self.recipe, self.overrides, values, seed, Path(folder))
+            self.kept_ = KeptRun(Path(run), self.device)
+            first = {name: values[field][:1] for name, field in self.kept_.model.plan.fields.items()}
+            self._n_features_out = self._embedded(first).shape[1]
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the features of records, float32 (N, D); of several modalities beside one another, as the recipe has them.
+
+        Raises:
+            ValueError: for a record that cannot be read.
+        """
+        check_is_fitted(self)
+        with as_value_errors():
+            values = read_records(self, X, self._fields(), fitting=False)
+            return self._embedded({name: values[field] for name, field in self.kept_.model.plan.fields.items()})
+
+    def _embedded(self, values: dict[str, Any]) -> np.ndarray:
+        embedded = self.kept_.model.embed(space=self.space, **values)
+        return np.concatenate([embedded[name].numpy() for name in values], axis=1)
+
+    def _fields(self) -> list[str]:
+        return list(plan_of(self.recipe, self.overrides, self.run).fields.values())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

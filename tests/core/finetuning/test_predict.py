@@ -1,0 +1,166 @@
+"""`sensorium predict`: what finetune predicted for the test part, from any source, streamed, with names of classes."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import sensorium
+from sensorium.cli.main import main
+from sensorium.errors import DataError, RunError
+from sensorium.finetuning import prediction_file
+from sensorium.finetuning.prediction_file import write_predictions_file
+from tests import toys
+from tests.core.finetuning.test_finetuner import BRIEF, QUICK, Marked
+
+TASKS = {
+    "classification": [],
+    "regression": ["finetune.task=regression", "finetune.labels=[size]"],
+    "multitask": ["finetune.task=multitask", "finetune.labels=[even,big]"],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The pretrained run, and a fine-tuned one of each task."""
+    folder = tmp_path_factory.mktemp("runs")
+    sensorium.fit(toys.recipe(), source=toys.vectors(), run_dir=folder / "toy", extensions=toys.extensions())
+    for task, changes in TASKS.items():
+        sensorium.finetune(
+            folder / "toy",
+            [*QUICK, *BRIEF, *changes],
+            source=Marked(),
+            run_dir=folder / task,
+            start="trained",
+            extensions=toys.extensions(),
+        )
+    return folder
+
+
+def predicted(run, out, source=None, *changes, **options):
+    source = Marked() if source is None else source
+    return sensorium.predict(run, source, out, changes, extensions=toys.extensions(), **options)
+
+
+def of_finetune(run):
+    table = pq.read_table(run / "evaluations/finetune-predictions.parquet").to_pandas()
+    return table[table["row"] == "fine-tuned"]
+
+
+def test_classes_are_those_that_finetune_predicted_bit_for_bit(runs, tmp_path):
+    run = runs / "classification"
+    done = predicted(run, tmp_path / "out.parquet", part="test")
+    rows, theirs = pq.read_table(tmp_path / "out.parquet").to_pandas(), of_finetune(run)
+    assert rows["id"].tolist() == theirs["id"].tolist()
+    assert rows["prediction"].tolist() == theirs["prediction"].astype(int).tolist(), "classes keep their type"
+    temperature = sensorium.load_predictor(run, toys.extensions()).temperature
+    logits = theirs[[f"score {name}" for name in range(4)]].to_numpy(np.float32) / np.float32(temperature)
+    expected = [
+        list(p.values()) for p in map(sensorium.load_predictor(run, toys.extensions()).task.to_prediction, logits)
+    ]
+    assert rows[[f"probability.{name}" for name in range(4)]].to_numpy().tolist() == expected
+    assert done.counts["prediction"] == rows["prediction"].value_counts().to_dict()
+
+
+def test_numbers_and_several_labels(runs, tmp_path):
+    predicted(runs / "regression", tmp_path / "size.parquet", part="test")
+    rows, theirs = pq.read_table(tmp_path / "size.parquet").to_pandas(), of_finetune(runs / "regression")
+    assert list(rows) == ["id", "prediction"]
+    assert rows["prediction"].tolist() == pytest.approx(theirs["prediction"].tolist(), rel=1e-6)
+    predicted(runs / "multitask", tmp_path / "two.parquet", part="test")
+    rows, theirs = pq.read_table(tmp_path / "two.parquet").to_pandas(), of_finetune(runs / "multitask")
+    assert list(rows) == ["id", "prediction.even", "prediction.big", "probability.even", "probability.big"]
+    even = theirs[theirs["task"] == "even"]
+    assert rows["prediction.even"].tolist() == even["prediction"].tolist()
+    assert (rows["probability.even"] > 0.5).astype(int).tolist() == rows["prediction.even"].tolist()
+
+
+def test_a_table_of_other_records_without_labels_some_unreadable(runs, tmp_path):
+    values = [toys.vectors()[at].values["a"] for at in range(5)] + ["no numbers"]
+    with open(tmp_path / "new.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["id", "a"], *([f"r{at}", value] for at, value in enumerate(values))])
+    columns = "data.source.columns={a: a}"
+    done = predicted(runs / "classification", tmp_path / "out.csv", str(tmp_path / "new.csv"), columns)
+    assert (done.records, done.predicted, done.unreadable) == (6, 5, 1)
+    with open(tmp_path / "out.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5
+    assert sum(float(rows[0][f"probability.{name}"]) for name in range(4)) == pytest.approx(1)
+    assert "no numbers" in (tmp_path / "out.unreadable.csv").read_text()
+    assert "1 of 6 could not be read: they are in" in str(done)
+    assert json.loads(json.dumps(done.public()))["unreadable"] == 1
+
+
+def test_memory_holds_one_row_group(tmp_path, monkeypatch):
+    """Batches are asked for one by one, and written before the next row group is made."""
+    monkeypatch.setattr(prediction_file, "ROWS", 4)
+    written = []
+    write = pq.ParquetWriter.write_table
+
+    def spied(self, table, *args, **options):
+        written.append(len(table))
+        return write(self, table, *args, **options)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", spied)
+    seen = []
+
+    def batches():
+        for start in range(0, 10, 2):
+            seen.append(sum(written))
+            yield {"id": [str(start), str(start + 1)], "prediction": ["x", "y"]}
+
+    assert write_predictions_file(tmp_path / "out.parquet", batches())[0] == 10
+    assert written == [4, 4, 2]
+    assert seen == [0, 0, 4, 4, 8]
+
+
+def test_a_failure_leaves_the_file_that_was_there(tmp_path):
+    out = tmp_path / "out.csv"
+    out.write_text("before")
+
+    def batches():
+        yield {"id": ["a"], "prediction": [1.0]}
+        raise DataError("no more")
+
+    with pytest.raises(DataError):
+        write_predictions_file(out, batches())
+    assert out.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_errors_say_what_to_do(runs, tmp_path):
+    with pytest.raises(RunError, match=r"has no fine-tuned head: `sensorium finetune .*toy` makes one"):
+        predicted(runs / "toy", tmp_path / "out.csv")
+    with pytest.raises(RunError, match=r"ends in \.parquet or \.csv: .*out\.txt' does not"):
+        predicted(runs / "toy", tmp_path / "out.txt")
+    with pytest.raises(
+        sensorium.SensoriumError, match="There is no file or folder 'nowhere', and no source of that name"
+    ):
+        predicted(runs / "classification", tmp_path / "out.csv", "nowhere")
+    with pytest.raises(
+        DataError, match="None of the 2 records can be predicted: the first, a of record '0': not numbers"
+    ):
+        predicted(runs / "classification", tmp_path / "out.csv", {"a": ["no numbers", "none"]})
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_the_command_hands_on_what_is_typed(monkeypatch, capsys):
+    calls = []
+
+    def predict(*given, **options):
+        calls.append((given, options))
+        return type("Done", (), {"public": lambda self: {"predicted": 3}, "__str__": lambda self: "said"})()
+
+    monkeypatch.setattr("sensorium.api.predicting.predict", predict)
+    for words, printed in (([], "said\n"), (["--json"], '{\n  "predicted": 3\n}\n')):
+        with pytest.raises(SystemExit) as left:
+            main(["predict", "runs/x", "new.csv", "out.csv", "data.workers=0", "--part", "test", *words])
+        assert left.value.code == 0
+        assert capsys.readouterr().out == printed
+    (run, source, out, overrides), options = calls[0]
+    assert (run, source, str(out), overrides) == ("runs/x", "new.csv", "out.csv", ["data.workers=0"])
+    assert options == {"part": "test", "device": "auto"}
