@@ -13,7 +13,7 @@ from torch import Tensor
 from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.logistic import fit_path, logits
-from sensorium.evaluation.probes import Classifier, classification_metrics, per_class
+from sensorium.evaluation.probes import METRICS, Classifier, per_class
 from sensorium.evaluation.scaling import MIN_RELATIVE_STD
 
 CS = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -212,7 +212,7 @@ def _validated(
 ) -> tuple[np.ndarray, str]:
     """Return the mean over splits of a value for each candidate's logits, and the name of what was measured."""
     by_metric = [
-        [_metrics(y_N, decision).get(metric) for decision in of_split]
+        [_metric(metric, y_N, decision) for decision in of_split]
         for y_N, of_split in zip(y_of_splits, decisions, strict=True)
     ]
     if all(value is not None for of_split in by_metric for value in of_split):
@@ -224,9 +224,11 @@ def _validated(
     return np.mean(likelihoods, axis=0), "likelihood"
 
 
-def _metrics(y_N: np.ndarray, decision: np.ndarray) -> dict[str, float]:
-    scores_NC = per_class(decision)
-    return classification_metrics(y_N, scores_NC.argmax(1), decision if decision.ndim == 1 else None)
+def _metric(name: str, y_N: np.ndarray, decision: np.ndarray) -> float | None:
+    """Return one metric of classes; None where it does not apply, or is none of them."""
+    if name not in METRICS:
+        return None
+    return METRICS[name](y_N, per_class(decision).argmax(1), decision if decision.ndim == 1 else None)
 
 
 def _log_likelihood(y_N: np.ndarray, decision: np.ndarray) -> float:

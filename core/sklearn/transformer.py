@@ -66,7 +66,7 @@ class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the features of records, float32 (N, D); of several modalities beside one another, as the recipe has them.
+        """Return the features of records, float32 (N, D); of several modalities beside one another.
 
         Raises:
             ValueError: for a record that cannot be read.
