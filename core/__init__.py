@@ -127,11 +127,12 @@ _HOME = {
     "finetune": "sensorium.api.finetuning",
     "predict": "sensorium.api.predicting",
     "load_predictor": "sensorium.api.models",
+    "sklearn": "sensorium.sklearn",
     "build": "sensorium.api.parts",
     "register": "sensorium.api.parts",
     "Recipe": "sensorium.recipe",
 }
-_MODULES = ("batch_norm", "collectives", "curate", "heads", "losses", "masking", "views", "weights")
+_MODULES = ("batch_norm", "collectives", "curate", "heads", "losses", "masking", "sklearn", "views", "weights")
 """Those of the names that are whole modules, each of its own name: `import sensorium.losses` finds it too."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
@@ -143,6 +144,7 @@ if TYPE_CHECKING:
         heads as heads,
         losses as losses,
         masking as masking,
+        sklearn as sklearn,
         views as views,
         weights as weights,
     )

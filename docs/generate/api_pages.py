@@ -28,6 +28,7 @@ HOMES = {
     "sensorium.api": "running",
     "sensorium.embeddings": "running",
     "sensorium.recipe": "running",
+    "sensorium.sklearn": "running",
     "sensorium.models": "running",
     "sensorium.models.learner": "own-loop",
     "sensorium.training.gradient_cache": "own-loop",

@@ -1,0 +1,124 @@
+"""Estimators in the hands of scikit-learn: what they take, and where they take part."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import sensorium
+from sensorium.sklearn import SSLClassifier, SSLRegressor, SSLTransformer
+from tests.core.sklearn.tiny import TINY, series
+
+X, Y = series()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A pretrained run: estimators that start from it train no encoder."""
+    folder = tmp_path_factory.mktemp("runs") / "pretrained"
+    changes = [*TINY, "data.val=0", "data.test=0", "evaluate.evaluators={}"]
+    sensorium.fit("ts2vec", changes, source={"timeseries": X}, run_dir=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return SSLClassifier(overrides=TINY, random_state=0, device="cpu").fit(X, Y)
+
+
+def test_features_are_those_of_the_run(run):
+    transformer = SSLTransformer(overrides=TINY, run=run, device="cpu").fit(X)
+    expected = sensorium.load(run, device="cpu").embed(space="features", timeseries=X)["timeseries"].numpy()
+    assert np.array_equal(transformer.transform(X), expected)
+    assert transformer.transform(X).dtype == np.float32
+    frame = transformer.set_output(transform="pandas").transform(X[:3])
+    assert list(frame) == list(transformer.get_feature_names_out()) == [f"ssltransformer{i}" for i in range(8)]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    of_seeds = [SSLTransformer(overrides=TINY, random_state=seed, device="cpu").fit_transform(X) for seed in (0, 0, 1)]
+    assert np.array_equal(of_seeds[0], of_seeds[1])
+    assert not np.array_equal(of_seeds[0], of_seeds[2])
+
+
+def test_classes_and_probabilities(classifier):
+    p_NC = classifier.predict_proba(X)
+    assert classifier.classes_.tolist() == ["down", "up"]
+    assert np.allclose(p_NC.sum(1), 1)
+    assert np.array_equal(classifier.predict(X), classifier.classes_[p_NC.argmax(1)])
+    assert classifier.score(X, Y) > 0.7
+    assert classifier.n_features_in_ == 12
+
+
+def test_pickled_estimators_predict_the_same(classifier):
+    again = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    assert clone(classifier).get_params() == classifier.get_params()
+    assert not hasattr(clone(classifier), "classes_")
+
+
+def test_few_labels_are_learned_from_and_the_others_only_pretrained_on(run):
+    few = np.where(np.arange(len(Y)) < 16, Y, None)
+    options = {"overrides": TINY, "run": run, "random_state": 0, "device": "cpu"}
+    of_few = SSLClassifier(**options).fit(X, few).predict_proba(X)
+    of_these = SSLClassifier(**options).fit(X[:16], Y[:16]).predict_proba(X)
+    assert np.allclose(of_few, of_these, atol=1e-6), "records without a label teach the head nothing"
+
+
+def test_numbers(run):
+    y = X[:, -1] - X[:, 0]
+    y[30:] = np.nan
+    model = SSLRegressor(overrides=TINY, run=run, random_state=0, device="cpu").fit(X, y)
+    assert model.predict(X).shape == (40,)
+    assert model.score(X[:30], y[:30]) > 0.3
+
+
+def test_pipeline_cross_validation_and_grid(run):
+    features = SSLTransformer(overrides=TINY, run=run, device="cpu")
+    scores = cross_val_score(make_pipeline(StandardScaler(), features, LogisticRegression()), X, Y, cv=2)
+    assert scores.mean() > 0.6
+    grid = GridSearchCV(
+        SSLClassifier(overrides=TINY, run=run, random_state=0, device="cpu"),
+        {"class_weight": [None, "balanced"]},
+        cv=2,
+    ).fit(X, Y)
+    assert set(grid.best_params_) == {"class_weight"}
+    assert grid.best_estimator_.predict(X).shape == (40,)
+
+
+def test_lists_of_paths_and_data_frames(run, tmp_path):
+    paths = []
+    for row, values in enumerate(X[:6]):
+        np.save(tmp_path / f"{row}.npy", values)
+        paths.append(str(tmp_path / f"{row}.npy"))
+    transformer = SSLTransformer(overrides=TINY, run=run, device="cpu")
+    expected = transformer.fit(X[:6]).transform(X[:6])
+    for given in (paths, pd.Series(paths), pd.DataFrame({"timeseries": paths}), pd.DataFrame({"file": paths})):
+        assert np.array_equal(transformer.fit(given).transform(given), expected)
+    frame = pd.DataFrame(X[:6], columns=[f"t{i}" for i in range(12)])
+    assert np.array_equal(transformer.fit(frame).transform(frame), expected)
+    assert transformer.feature_names_in_.tolist() == list(frame)
+    ragged = [X[0], X[1, :9], X[2]]
+    assert transformer.fit(ragged).transform(ragged).shape == (3, 8)
+
+
+def test_what_cannot_be_learned_is_a_value_error(run):
+    model = SSLClassifier(overrides=TINY, run=run, device="cpu")
+    with pytest.raises(ValueError, match="needs two classes or more, and y has one class"):
+        model.fit(X, ["up"] * 40)
+    with pytest.raises(ValueError, match="y has no label"):
+        model.fit(X, [None] * 40)
+    with pytest.raises(ValueError, match="too few for 5 folds"):
+        model.fit(X[:3], ["up", "down", "up"])
+    with pytest.raises(ValueError, match=r"there is no key 'train\.step'"):
+        SSLTransformer(overrides=["train.step=2"]).fit(X)
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        SSLTransformer(overrides=TINY, run=run, device="cpu").fit(["nowhere.npy", "no.npy"])

@@ -1,0 +1,17 @@
+"""Estimators whose trainings take a moment."""
+
+import numpy as np
+
+TINY = (
+    "train.steps=2",
+    "data.batch=4",
+    "finetune.epochs=1",
+    "modalities.timeseries.encoder={name: dilated, width: 8, dim: 8, depth: 2}",
+)
+
+
+def series(count=40, seed=0):
+    """Series of 12 steps, and the class that their slope is of."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(count, 12)).cumsum(1)
+    return x, np.where(x[:, -1] > x[:, 0], "up", "down")
