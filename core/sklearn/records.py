@@ -39,7 +39,7 @@ def read_records(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -
         ensure_all_finite="allow-nan",
         allow_nd=True,
         ensure_min_samples=2 if fitting else 1,
-        ensure_min_features=2,
+        ensure_min_features=2 if fitting else 1,
     )
     return {fields[0]: rows}
 
