@@ -82,16 +82,15 @@ def test_numbers(run):
 
 
 def test_pipeline_cross_validation_and_grid(run):
-    features = SSLTransformer(overrides=TINY, run=run, device="cpu")
-    scores = cross_val_score(make_pipeline(StandardScaler(), features, LogisticRegression()), X, Y, cv=2)
-    assert scores.mean() > 0.6
-    grid = GridSearchCV(
-        SSLClassifier(overrides=TINY, run=run, random_state=0, device="cpu"),
-        {"class_weight": [None, "balanced"]},
-        cv=2,
-    ).fit(X, Y)
-    assert set(grid.best_params_) == {"class_weight"}
+    pipeline = make_pipeline(
+        StandardScaler(), SSLTransformer(overrides=TINY, run=run, device="cpu"), LogisticRegression()
+    )
+    assert cross_val_score(pipeline, X, Y, cv=2).mean() > 0.6
+    grid = GridSearchCV(pipeline, {"ssltransformer__space": ["features", "embedding"]}, cv=2).fit(X, Y)
+    assert set(grid.best_params_) == {"ssltransformer__space"}
     assert grid.best_estimator_.predict(X).shape == (40,)
+    classifier = SSLClassifier(overrides=TINY, run=run, random_state=0, device="cpu")
+    assert cross_val_score(classifier, X, Y, cv=2).mean() > 0.6
 
 
 def test_lists_of_paths_and_data_frames(run, tmp_path):
