@@ -68,7 +68,8 @@ def write_predictions_file(path: Path, batches: Iterable[dict[str, list[Any]]]) 
         RunError: when the disk refuses.
     """
     temporary = temporary_of(path)
-    count, counts, writer = 0, {}, None
+    count, writer = 0, None
+    counts: dict[str, Counter[Any]] = {}
     try:
         for columns in _gathered(batches):
             rows = pa.table({name: _column(cells) for name, cells in columns.items()})

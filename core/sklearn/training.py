@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from sensorium.api.models import open_run
 from sensorium.api.training import fit
@@ -35,7 +36,7 @@ IN_MEMORY = (
     "log.loggers={}",
 )
 """What is different in a training whose records are handed in: all of them are learned from."""
-RecipeLike = Recipe | Mapping[str, Any] | str | Path
+RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path
 
 
 @contextmanager
@@ -107,8 +108,6 @@ def learn_labels(
 
 def seed_of_state(random_state: np.random.RandomState | int | None) -> int:
     """Return the seed that a `random_state` of scikit-learn stands for."""
-    from sklearn.utils import check_random_state
-
     if isinstance(random_state, int | np.integer):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
