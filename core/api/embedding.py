@@ -10,11 +10,18 @@ from typing import Any
 from sensorium.api.embedding_files import STREAMED, require_format, write_embeddings
 from sensorium.api.run_records import open_records
 from sensorium.data.summary import summarize
+from sensorium.embeddings.atlas import add_map
+from sensorium.embeddings.drawing import RecordPictures
+from sensorium.embeddings.file import EmbeddingFile
+from sensorium.embeddings.projection import require_projection
+from sensorium.embeddings.projector import require_empty, write_projector
 from sensorium.embeddings.stream import write_stream
 from sensorium.embeddings.table import EmbeddingOptions
 from sensorium.errors import RunError
+from sensorium.evaluation.previews import Previews
 from sensorium.feature_table import FeatureTable
 from sensorium.parallel import collectives
+from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
 
@@ -34,6 +41,9 @@ def embed(
     labels: Sequence[str] | None = None,
     half: bool = False,
     captions: bool = True,
+    atlas: bool = False,
+    projection: str = "pca",
+    projector: str | Path | None = None,
     checkpoint: str = "final",
     device: str = "auto",
     source: Any = None,
@@ -58,6 +68,9 @@ def embed(
         labels: names of the labels to write, .parquet and .lance only; None for all, () for none.
         half: write float16 in place of float32, likewise.
         captions: write captions and paths, likewise; without, records are not read a second time for them.
+        atlas: add a map to a .parquet file, as Embedding Atlas reads it: columns `x`, `y`, `neighbors` and pictures.
+        projection: that of the map, "pca" or "umap".
+        projector: a folder to write, for the embedding projector of TensorBoard, of a .parquet file.
         checkpoint: as in `load`.
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
@@ -77,9 +90,17 @@ def embed(
     streamed = Path(out).suffix.lower() in STREAMED
     if not streamed and options != EmbeddingOptions(part, space):
         raise RunError(f"Labels, half precision and captions are chosen for {' and '.join(STREAMED)}, not '{out}'.")
+    if atlas or projector is not None:
+        _require_map(Path(out), projection, projector)
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     if streamed:
-        return write_stream(model, evaluation, Path(out), options)
+        count = write_stream(model, evaluation, Path(out), options)
+        pictures = RecordPictures(Previews(evaluation.plan, evaluation.source))
+        if projector is not None:
+            on_rank_zero(lambda: write_projector(Path(projector), EmbeddingFile(out), pictures))
+        if atlas:
+            on_rank_zero(lambda: add_map(Path(out), pictures, projection))
+        return count
     source, plan = evaluation.source, evaluation.plan
     if (count := len(evaluation.reader.positions(part))) > LARGE and collectives.rank() == 0:
         log.warning(
@@ -99,3 +120,16 @@ def embed(
         return len(table)
 
     return evaluation.with_table(model, part, space, write)
+
+
+def _require_map(out: Path, projection: str, projector: str | Path | None) -> None:
+    """Raise an error where no map can be made.
+
+    Raises:
+        RunError: for another file than .parquet, a projection that there is not, or a folder with something in it.
+    """
+    if out.suffix.lower() != ".parquet":
+        raise RunError(f"A map is made of a .parquet file, not '{out}'.")
+    require_projection(projection)
+    if projector is not None:
+        require_empty(Path(projector))

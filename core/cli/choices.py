@@ -45,6 +45,13 @@ class IndexKind(StrEnum):
     ivf = "ivf"
 
 
+class Projection(StrEnum):
+    """How vectors become a map."""
+
+    pca = "pca"
+    umap = "umap"
+
+
 class Form(StrEnum):
     """What packed records are written as."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from sensorium.cli.choices import Part, Space
+from sensorium.cli.choices import Part, Projection, Space
 from sensorium.cli.device import Device
 
 
@@ -41,12 +42,21 @@ def embed(
         bool,
         typer.Option(help="Write captions and paths to .parquet or .lance, for which records are read once more."),
     ] = True,
+    atlas: Annotated[
+        bool,
+        typer.Option("--atlas", help="Add a map to .parquet, which Embedding Atlas reads: x, y, neighbors, pictures."),
+    ] = False,
+    projection: Annotated[Projection, typer.Option(help="The map: pca, or umap.")] = Projection.pca,
+    projector: Annotated[
+        Path | None, typer.Option(help="A folder to write beside .parquet, for the embedding projector of TensorBoard.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",
 ) -> None:
     """Embed the records of a source with the model of a run."""
     import sensorium
     from sensorium.cli.output import show_log
+    from sensorium.embeddings.atlas import atlas_options
     from sensorium.training.fabric import launching_rank
 
     show_log()
@@ -59,12 +69,19 @@ def embed(
         labels=names_of(labels),
         half=half,
         captions=captions,
+        atlas=atlas,
+        projection=projection.value,
+        projector=projector,
         checkpoint=checkpoint,
         device=device,
     )
     if launching_rank() != 0:  # the first prints for all
         return
     typer.echo(f"{count:,} records embedded into {out}.")
+    if atlas:
+        typer.echo(f"Look at them:  embedding-atlas {quote(str(out))} {atlas_options(out)}")
+    if projector is not None:
+        typer.echo(f"Look at them:  tensorboard --logdir {quote(str(projector))}")
 
 
 def names_of(labels: str | None) -> list[str] | None:

@@ -46,7 +46,8 @@ class EmbeddingFile:
         schema: pa.Schema = self._data.schema
         metadata = schema.metadata or {}
         names = json.loads(metadata.get(STORED.encode(), b"{}"))
-        self._stored = {names.get(name, name): name for name in schema.names}
+        self.stored = {names.get(name, name): name for name in schema.names}
+        """Name of a column -> the name that it is stored under, where names have no dots."""
         self._columns = {names.get(field.name, field.name): field.type for field in schema}
         self._metadata = {key: value for key, value in metadata.items() if key == b"sensorium"}
         noted = metadata.get(b"sensorium")
@@ -70,7 +71,7 @@ class EmbeddingFile:
         names = [name for name in self._columns if name in ABOUT or name.startswith(LABEL)]
         if not names:
             return RecordColumns(len(self))
-        read = self._data.to_table(columns=[self._stored[name] for name in names])
+        read = self._data.to_table(columns=[self.stored[name] for name in names])
         cells = dict(zip(names, read.columns, strict=True))
         labels = {name.removeprefix(LABEL): column for name, column in cells.items() if name.startswith(LABEL)}
         return RecordColumns(
@@ -208,7 +209,7 @@ class EmbeddingFile:
         named = [name for name in self._columns if name == "id" or name.startswith((LABEL, CAPTION, PATH))]
         if not named:
             return [(str(row), RecordSummary()) for row in rows]
-        stored = [self._stored[name] for name in named]
+        stored = [self.stored[name] for name in named]
         found = self._data.take(pa.array(rows, pa.int64()), columns=stored).rename_columns(named).to_pylist()
 
         def of(record: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -244,7 +245,7 @@ class EmbeddingFile:
 
     def _batches(self, columns: list[str], size: int = BATCH) -> Iterator[pa.RecordBatch]:
         ahead = {"fragment_readahead": 1} if isinstance(self._data, ds.Dataset) else {}
-        stored = [self._stored[name] for name in columns]
+        stored = [self.stored[name] for name in columns]
         for batch in self._data.to_batches(columns=stored, batch_size=size, batch_readahead=1, **ahead):
             yield batch.rename_columns(columns)
 

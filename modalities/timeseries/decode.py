@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sensorium import BadSample
 from sensorium.modalities.timeseries.series import Series
+from sensorium.modalities.timeseries.tables import is_table, read_table
 
 Layout = Literal["channels-first", "time-first"]
 NPY, ZIP = b"\x93NUMPY", b"PK"
@@ -40,14 +41,18 @@ def decode_named(raw: Any, layout: Layout) -> tuple[np.ndarray, tuple[str, ...] 
 
     Args:
         raw: an array, a tensor or a list, (T,), (C, T) or by `layout` (T, C); the bytes of, or the path to, a `.npy`
-            file or an `.npz` file with one array. nan, None and masked entries are missing values. With channel names:
-            a mapping of "values", one of these, and "channels", its names; or an `.npz` file with these two arrays.
+            file or an `.npz` file with one array; the path to a `.csv` or `.tsv` table with a row for each step. nan,
+            None and masked entries are missing values. With channel names: a table with names in its first row; a
+            mapping of "values", one of these, and "channels", its names; or an `.npz` file with these two arrays.
         layout: which axis of a two-dimensional array comes first.
 
     Raises:
         BadSample: when the value is no series, has no steps, holds an infinite value, or only missing ones, or when its
             channel names are not one for each channel.
     """
+    if is_table(raw):
+        values_CT, names = read_table(raw)
+        raw, layout = values_CT if names is None else {"values": values_CT, "channels": names}, "channels-first"
     if isinstance(raw, str | os.PathLike):
         raw = _bytes_of(raw)
     if isinstance(raw, bytes | bytearray | memoryview):

@@ -25,6 +25,7 @@ from sensorium.modalities.timeseries.descriptors import NAMES_OF_ANY, names_of_c
 from sensorium.modalities.timeseries.preprocess import Step, preprocess
 from sensorium.modalities.timeseries.scaling import ESTIMATORS, ScaleEstimator, Scaling, Steps
 from sensorium.modalities.timeseries.series import Axes, Series
+from sensorium.modalities.timeseries.tables import is_table
 
 
 class TimeSeriesModality(Modality):
@@ -103,8 +104,8 @@ class TimeSeriesModality(Modality):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """Those of numpy files."""
-        return ".npy", ".npz"
+        """Those of numpy files, and of tables of one series."""
+        return ".npy", ".npz", ".csv", ".tsv"
 
     def decode(self, raw: Any) -> np.ndarray | ChannelSeries:
         """Decode a raw value to a scaled series: float32 (C, T), nan where a value is missing.
@@ -151,6 +152,9 @@ class TimeSeriesModality(Modality):
     def _read(self, raw: Any) -> tuple[np.ndarray, Axes | None]:
         """Return a raw value as numbers (C, T) of at most `length` steps, not yet scaled, and what names its axes."""
         array_CT, channels = decode_named(raw, self._layout_of(raw))
+        known = self.axes.channels if self.axes is not None else ()
+        if is_table(raw) and channels is not None and known and set(known) <= set(channels):
+            array_CT, channels = array_CT[[channels.index(name) for name in known]], known  # of more columns
         axes = raw.axes if isinstance(raw, Series) else None if channels is None else Axes(channels)
         if axes is not None:
             self._check_axes(axes)

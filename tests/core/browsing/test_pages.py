@@ -55,8 +55,8 @@ def test_other_names_of_this_machine_are_refused(client, host, status):
 def test_no_page_runs_scripts_or_loads_from_elsewhere(client):
     answer, text = client.ask("/")
     assert "default-src 'none'" in answer.getheader("content-security-policy")
-    assert "script" not in text.replace(escape(HARMFUL), "")
-    assert "http" not in text.replace(escape(HARMFUL), "")
+    assert "<script" not in text
+    assert "http" not in text
 
 
 def test_without_a_query_records_stand_as_they_are(client):
