@@ -120,6 +120,8 @@ def largest_difference(ours: Tensor, theirs: Tensor, what: str, tolerance: float
             f"{tuple(ours.shape)}; nothing was kept of the export."
         )
     ours, theirs = ours.detach().double(), theirs.detach().double()
+    if not ours.numel():
+        return 0.0
     difference = float((ours - theirs).abs().max())
     if not difference <= tolerance * max(1.0, float(ours.abs().max())):
         raise SensoriumError(
