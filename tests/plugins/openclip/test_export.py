@@ -79,6 +79,7 @@ def test_open_clip_gives_equal_embeddings(architecture, objective, pictures, tmp
     out = tmp_path / "out"
     out.mkdir()
     lines = OpenClip().export(ours, out)
+    assert OpenClip().verify(ours, out).largest < 1e-4
     names = {"open_clip": open_clip}
     exec(lines, names)  # the lines that the person is told to write
     theirs, preprocess, tokenizer = names["model"].eval(), names["preprocess"], names["tokenizer"]
@@ -110,6 +111,7 @@ def test_weights_may_be_written_in_half_precision(pictures, tmp_path):
     ours = model_of()
     lines = OpenClip(dtype="float16").export(ours, tmp_path)
     assert {w.dtype for w in load_file(tmp_path / WEIGHTS).values() if w.is_floating_point()} == {torch.float16}
+    assert 1e-6 < OpenClip(dtype="float16").verify(ours, tmp_path).largest < 0.02
     names = {"open_clip": open_clip}
     exec(lines, names)
     with torch.no_grad():
