@@ -20,7 +20,9 @@ def export(
 ) -> None:
     """Export the model of a run to files for other libraries, and print how to load them."""
     import sensorium
+    from sensorium.cli.output import show_log
     from sensorium.recipe.merging import overridden
 
+    show_log()
     lines = sensorium.export(run, out, format, options=overridden({}, options or []), checkpoint=checkpoint)
     typer.echo(f"Wrote {out}. To load it:\n\n{lines}")

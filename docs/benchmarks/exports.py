@@ -131,20 +131,22 @@ def measured(case: str, formats: list[str], repeats: int) -> Iterator[dict[str, 
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a table in Markdown."""
-    lines = ["| encoder | format | largest difference | files (MB) | weights (MB) | ms, ours | ms, theirs | ratio |"]
-    lines.append("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for row in rows:
-        weights = f"{row['parameters'] * 4 / 1e6:.2f}"
-        if "refused" in row:
-            lines.append(f"| {row['case']} | {row['format']} | refused | – | {weights} | – | – | – |")
-            continue
-        cells = [f"{row['difference']:.1e}", f"{row['bytes'] / 1e6:.2f}", weights, "–", "–", "–"]
-        if "ours_s" in row:
-            ours, theirs = row["ours_s"], row["theirs_s"]
-            cells[3:] = [f"{1e3 * ours:.1f}", f"{1e3 * theirs:.1f}", f"{theirs / ours:.2f}"]
-        lines.append(f"| {row['case']} | {row['format']} | {' | '.join(cells)} |")
+    """Return a table in Markdown: a line for each encoder, and for each format the difference, size and latency."""
+    lines = [f"| encoder | weights (MB) | {' | '.join(FORMATS)} |", f"| --- | ---: |{' --- |' * len(FORMATS)}"]
+    for case in dict.fromkeys(row["case"] for row in rows):
+        of = {row["format"]: row for row in rows if row["case"] == case}
+        weights = next(iter(of.values()))["parameters"] * 4 / 1e6
+        cells = [cell(of[format]) if format in of else "" for format in FORMATS]
+        lines.append(f"| {case} | {weights:.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def cell(row: dict[str, Any]) -> str:
+    """Return what one format gave."""
+    if "refused" in row:
+        return "–"
+    latency = f", × {row['theirs_s'] / row['ours_s']:.2f}" if "ours_s" in row else ""
+    return f"{row['difference']:.0e}, {row['bytes'] / 1e6:.2f} MB{latency}"
 
 
 def main() -> None:
@@ -163,7 +165,7 @@ def main() -> None:
         for row in measured(case, missing, args.repeats) if missing else ():
             rows.append(row)
             args.out.write_text(json.dumps(rows, indent=1))
-            print(table([row]).splitlines()[-1], row.get("refused", ""), flush=True)
+            print(case, row["format"], row.get("refused") or cell(row), flush=True)
     order = {case: i for i, case in enumerate(CASES)}
     print(table(sorted(rows, key=lambda row: (order[row["case"]], FORMATS.index(row["format"])))))
 

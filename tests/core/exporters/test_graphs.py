@@ -17,8 +17,8 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "lengths"),
     [
-        (models.vit, 1),
         (models.texts, 2),
+        pytest.param(models.vit, 1, marks=SLOW),
         pytest.param(models.series, 2, marks=SLOW),
         pytest.param(models.clips, 2, marks=SLOW),
     ],
@@ -33,6 +33,7 @@ def test_it_computes_the_same_at_several_batch_sizes_and_lengths(make, lengths, 
     assert any("(batch, " in sentence for sentence in verified.takes)
 
 
+@SLOW
 def test_its_lines_run_on_a_batch_of_raw_values(tmp_path):
     model = models.vit()
     lines = Onnx().export(model, tmp_path)
