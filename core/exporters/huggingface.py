@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sensorium.errors import SensoriumError
 from sensorium.exporters.base import Exporter, Verification, largest_difference, one_modality
 from sensorium.exporters.encoders import describe, weights_of
 from sensorium.exporters.quiet import quiet
@@ -44,6 +45,7 @@ class HuggingFace(Exporter):
         name = one_modality(model, self.modality)
         encoder = model.learner.encoder(name)
         if LIBRARY not in encoder.libraries:
+            _require_registered_parts(model, name)
             from sensorium.exporters.hub_model import SensoriumConfig
 
             SensoriumConfig(name, describe(model, name, folder), architectures=["SensoriumModel"]).save_pretrained(
@@ -117,3 +119,14 @@ class HuggingFace(Exporter):
             ours: Tensor = model.learner.encoder(name).eval()(batch).pooled
             found["features"] = largest_difference(ours, theirs(batch).pooler_output, "features")
         return Verification(LIBRARY, found, takes)
+
+
+def _require_registered_parts(model: Model, name: str) -> None:
+    """Refuse an encoder or modality that was handed in as an object, which no folder brings back."""
+    tower = model.plan.recipe.tower(name)
+    for part in (tower.encoder, tower.modality):
+        if part is not None and part.handed_in is not None:
+            raise SensoriumError(
+                f"'{name}' has a part that was handed in, {part}, and the format 'huggingface' makes encoders of "
+                "registered parts: register it by a plugin, or choose the formats onnx or torch-export."
+            )
