@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sensorium.contracts import Modality
 from sensorium.errors import SensoriumError
 from sensorium.exporters.base import Exporter, Verification, largest_difference, one_modality
 from sensorium.exporters.encoders import describe, weights_of
 from sensorium.exporters.quiet import quiet
+from sensorium.exporters.sentences import PAIRS
 from sensorium.models.model import Model
 from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import generator
@@ -94,11 +96,11 @@ class HuggingFace(Exporter):
             f"It is a {type(theirs).__name__}, a class of transformers itself; features are the '{pool}' of its valid "
             "tokens, which the format sentence-transformers has too."
         ]
-        takes.append(
-            "The tokenizer lies beside it."
-            if modality.processor() is not None
-            else "The tokenizer is none of transformers, and does not lie beside it."
-        )
+        if modality.processor() is None:
+            takes.append("The tokenizer is none of transformers, and does not lie beside it.")
+        else:
+            _require_equal_ids(modality, folder)
+            takes.append(f"The tokenizer lies beside it, and gives {2 * len(PAIRS)} texts the same ids.")
         return Verification(LIBRARY, found, takes)
 
     def _verify_own(self, model: Model, name: str, folder: Path) -> Verification | None:
@@ -129,4 +131,22 @@ def _require_registered_parts(model: Model, name: str) -> None:
             raise SensoriumError(
                 f"'{name}' has a part that was handed in, {part}, and the format 'huggingface' makes encoders of "
                 "registered parts: register it by a plugin, or choose the formats onnx or torch-export."
+            )
+
+
+def _require_equal_ids(modality: Modality, folder: Path) -> None:
+    """Compare the ids of texts with those of the tokenizer in a folder.
+
+    Raises:
+        SensoriumError: when they differ.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    for text in (text for first, second, _ in PAIRS for text in (first, second)):
+        ours, theirs = modality.decode(text).tolist(), tokenizer(text, truncation=True)["input_ids"]
+        if ours != theirs:
+            raise SensoriumError(
+                f"The tokenizer that was exported gives the text '{text}' the ids {theirs[:8]}, and that of the run "
+                f"{ours[:8]}; nothing was kept of the export."
             )

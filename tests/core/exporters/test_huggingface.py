@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from sensorium.errors import SensoriumError
 from sensorium.exporters.huggingface import HuggingFace
 from tests.core.exporters import models
 
@@ -58,3 +59,11 @@ def test_another_process_embeds_raw_values_from_the_folder_alone(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment)
     wanted = model.embed(molecule=["CCO", "c1ccccc1"], space="features")["molecule"]
     torch.testing.assert_close(torch.load(tmp_path / "f"), wanted)
+
+
+def test_a_tokenizer_with_other_ids_is_an_error(tmp_path):
+    model = models.texts()
+    HuggingFace().export(model, tmp_path)
+    model.plan.modalities["text"].lower = True
+    with pytest.raises(SensoriumError, match="gives the text 'A man is playing a guitar.' the ids"):
+        HuggingFace().verify(model, tmp_path)
