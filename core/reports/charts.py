@@ -5,7 +5,7 @@ Colors of text, axes and background are the page's own, which are light or dark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -67,17 +67,19 @@ def results(table: ResultsTable, metrics: Sequence[str]) -> Spec:
     return _spec(alt.layer(bars, points), max(height, 3 * LINE))
 
 
-def confusion(labels: Sequence[str], predictions: Sequence[str]) -> Spec:
-    """Return the shares of a class that are predicted as each class; rows are true classes."""
-    names = sorted({*labels, *predictions})
-    at = {name: number for number, name in enumerate(names)}
-    counts_KK = np.zeros((len(names), len(names)), int)
-    np.add.at(counts_KK, ([at[name] for name in labels], [at[name] for name in predictions]), 1)
-    of_class_K = counts_KK.sum(1)
+def confusion(counts: Mapping[tuple[str, str], int]) -> Spec:
+    """Return the shares of a class that are predicted as each class; rows are true classes.
+
+    Args:
+        counts: true class, predicted class -> number of records.
+    """
+    names = sorted({name for pair in counts for name in pair})
+    of_class = {name: sum(counts.get((name, other), 0) for other in names) for name in names}
     values = [
-        {"label": names[i], "prediction": names[j], "records": int(n), "share": float(n / max(of_class_K[i], 1))}
-        for i, row_K in enumerate(counts_KK)
-        for j, n in enumerate(row_K)
+        {"label": label, "prediction": prediction, "records": n, "share": n / max(of_class[label], 1)}
+        for label in names
+        for prediction in names
+        for n in [counts.get((label, prediction), 0)]
     ]
     is_short = sum(map(len, names)) + 2 * len(names) < 40
     base = alt.Chart(alt.Data(values=values)).encode(
@@ -119,7 +121,7 @@ def embedding_map(points: Sequence[Row], label: str | None) -> Spec:
         label: name of the label; None for points without.
     """
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("id", "label", "words", "image") if any(name in p for p in points)]
-    chart = alt.Chart(alt.Data(values=list(points))).mark_circle(size=34, opacity=0.8)
+    chart = alt.Chart(alt.Data(values=list(points))).mark_circle(size=36, opacity=0.85)
     around = alt.Scale(zero=False, nice=False, padding=16)
     chart = chart.encode(
         x=alt.X("x:Q", axis=None, scale=around), y=alt.Y("y:Q", axis=None, scale=around), tooltip=tooltip
@@ -186,7 +188,7 @@ def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int) -> Sp
 
 
 TABLEAU_10 = (
-    "#4c78a8",
+    "#4a86c5",
     "#f58518",
     "#54a24b",
     "#e45756",
@@ -198,7 +200,7 @@ TABLEAU_10 = (
     "#6b9080",
 )
 TABLEAU_20 = (
-    "#4c78a8", "#9ecae9", "#f58518", "#ffbf79", "#54a24b", "#88d27a", "#b79a20", "#f2cf5b", "#439894", "#83bcb6",
+    "#4a86c5", "#9ecae9", "#f58518", "#ffbf79", "#54a24b", "#88d27a", "#b79a20", "#f2cf5b", "#439894", "#83bcb6",
     "#e45756", "#ff9d98", "#79706e", "#bab0ac", "#d67195", "#fcbfd2", "#b279a2", "#d6a5c9", "#9e765f", "#d8b5a5",
 )  # fmt: skip
 """Vega's categorical schemes, legible on white and on black."""

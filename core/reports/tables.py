@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -114,24 +116,23 @@ def _short(cell: str) -> str:
 
 def _predictions(path: Path) -> tuple[str, Spec] | None:
     """Return a confusion matrix of classes, or true and predicted numbers, of the last row; None of anything else."""
-    if not path.exists() or not {"row", "label", "prediction"} <= set(pq.read_schema(path).names):
+    asked = ["row", "label", "prediction"]
+    if not path.exists() or not set(asked) <= set(pq.read_schema(path).names):
         return None
-    columns = pq.read_table(path, columns=["row", "label", "prediction"]).to_pydict()
-    row = columns["row"][-1] if columns["row"] else ""
-    known = [
-        (label, prediction)
-        for of_row, label, prediction in zip(*columns.values(), strict=True)
-        if of_row == row and label is not None and prediction is not None
-    ]
-    if not known:
+    every = pq.read_table(path, columns=asked)
+    row = every["row"][-1].as_py() if len(every) else ""
+    known = every.filter(pc.equal(every["row"], row)).select(asked[1:]).drop_null()
+    if not len(known):
         return None
-    if all(isinstance(value, float) for pair in known for value in pair):
-        some = [pair for pair in known if np.isfinite(pair).all()][:POINTS]
-        title = f"Predictions of the row {row}" + (
-            f", {len(some):,} of {len(known):,}" if len(some) < len(known) else ""
-        )
-        return (title, predicted(*zip(*some, strict=True))) if some else None
-    pairs = [(str(label), str(prediction)) for label, prediction in known]
-    if len({name for pair in pairs for name in pair}) > MANY:
+    if all(pa.types.is_floating(kind) for kind in known.schema.types):
+        finite = known.filter(pc.and_(pc.is_finite(known["label"]), pc.is_finite(known["prediction"])))
+        some = finite.slice(0, POINTS).to_pydict()
+        title = f"Predictions of the row {row}" + (f", {POINTS:,} of {len(finite):,}" if len(finite) > POINTS else "")
+        return (title, predicted(some["label"], some["prediction"])) if len(finite) else None
+    counts = {
+        (str(pair["label"]), str(pair["prediction"])): pair["label_count"]
+        for pair in known.group_by(asked[1:]).aggregate([("label", "count")]).to_pylist()
+    }
+    if len({name for pair in counts for name in pair}) > MANY:
         return None
-    return f"Confusion matrix of the row {row}, {len(pairs):,} predictions", confusion(*zip(*pairs, strict=True))
+    return f"Confusion matrix of the row {row}, {len(known):,} predictions", confusion(counts)

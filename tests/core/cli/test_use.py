@@ -1,9 +1,10 @@
-"""`sensorium search`, `export` and `compare`, on runs of two languages, from what is typed to what is printed."""
+"""`sensorium search`, `export`, `report` and `compare`, on runs of two languages: what is typed, what is printed."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 import torch
@@ -189,3 +190,18 @@ def test_compare_needs_two_runs(runs, call):
     code, _, err = call("compare", runs[0])
     assert code != 0
     assert "two runs or more" in err
+
+
+def test_pages_of_a_run_and_of_several(runs, call, tmp_path, monkeypatch):
+    monkeypatch.setattr("sensorium.reports.page._vega", lambda: "window.vegaEmbed = null;")
+    code, out, _ = call("report", str(runs[0]), "--records", "20")
+    assert (code, out.startswith(f"The page is {runs[0] / 'report.html'} (")) == (0, True)
+    page = (runs[0] / "report.html").read_text(encoding="utf-8")
+    assert re.search("20 of [23][0-9] records of the part &#39;test&#39;", page)
+    assert "said → mirrored" in page
+    code, out, err = call("report", str(runs[0]), "data.source.path=gone.csv")
+    assert (code, out) == (4, "")
+    assert "gone.csv" in err
+    code, out, _ = call("compare", *map(str, runs), "--html", str(tmp_path / "both.html"))
+    assert (code, out.endswith(f"The page is {tmp_path / 'both.html'}.\n")) == (0, True)
+    assert "2 runs" in (tmp_path / "both.html").read_text(encoding="utf-8")

@@ -98,3 +98,13 @@ def test_metrics_of_pairs_are_shown_as_matrices_of_the_last_row():
     assert "a-&gt;b" not in pairwise._repr_html_()
     plain = ResultsTable("retrieval", rows, "the given split", "nothing", "abc", (9, 3))
     assert (plain.shown, plain.matrices()) == (names, {})
+
+
+def test_a_table_is_read_as_it_was_written(table, tmp_path):
+    table.write(tmp_path)
+    read = ResultsTable.read(tmp_path / "evaluations" / f"{table.evaluator}.json")
+    assert [(row.name, row.metrics) for row in read.rows] == [(row.name, row.metrics) for row in table.rows]
+    assert (read.protocol, read.selection, read.split, read.counts) == (
+        *(table.protocol, table.selection, table.split, table.counts),
+    )
+    assert read.footnotes()[-1] == table.footnotes()[-1]

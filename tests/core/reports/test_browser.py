@@ -33,8 +33,9 @@ def test_the_page_in_a_browser(page_file, width, scheme):
         page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
+        page.set_default_timeout(120_000)
         page.goto(page_file.as_uri())
-        page.wait_for_function("document.documentElement.dataset.drawn", timeout=120_000)
+        page.wait_for_function("document.documentElement.dataset.drawn")
         assert said == []
         assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
         assert page.title() == "pairs & more"
@@ -47,12 +48,12 @@ def test_the_page_in_a_browser(page_file, width, scheme):
         assert ink == {"light": "#5f6368", "dark": "#a6abb2"}[scheme]
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         page.evaluate("document.querySelector('audio').load()")
-        page.wait_for_function("document.querySelector('audio').duration > 0.4", timeout=30_000)
+        page.wait_for_function("document.querySelector('audio').duration > 0.4")
         point = page.locator("#map .chart").first.locator("path[aria-roledescription='circle']").first
         point.scroll_into_view_if_needed()
         point.hover(force=True)
-        page.wait_for_selector("#vg-tooltip-element.visible img", timeout=30_000)
+        page.wait_for_selector("#vg-tooltip-element.visible img")
         page.emulate_media(color_scheme="light" if scheme == "dark" else "dark")
-        page.wait_for_function(f"document.documentElement.dataset.drawn !== '{scheme}'", timeout=120_000)
+        page.wait_for_function(f"document.documentElement.dataset.drawn !== '{scheme}'")
         assert said == []
         browser.close()

@@ -15,7 +15,7 @@ def values_of(spec):
 
 
 def test_a_confusion_matrix_counts_every_pair_of_classes():
-    spec = confusion(["a", "a", "a", "b"], ["a", "a", "c", "b"])
+    spec = confusion({("a", "a"): 2, ("a", "c"): 1, ("b", "b"): 1})
     cells = {(cell["label"], cell["prediction"]): (cell["records"], cell["share"]) for cell in values_of(spec)}
     assert len(cells) == 9
     assert cells["a", "a"] == (2, 2 / 3)
@@ -82,11 +82,3 @@ def test_predicted_numbers_are_points_and_classes_a_matrix(tmp_path):
     title, spec = written(["a", "b", "c"], ["a", "b", "b"])
     assert title == "Confusion matrix of the row trained, 2 predictions"
     assert {cell["label"] for cell in values_of(spec)} == {"b", "c"}
-
-
-def test_a_table_is_read_as_it_was_written(tmp_path):
-    made = table(accuracy=[[0.5, 0.75], [0.7, 0.6]])
-    made.row("trained").notes["k = 5"] += 1
-    made.write(tmp_path)
-    read = ResultsTable.read(tmp_path / "evaluations" / "knn.json")
-    assert read.markdown() == made.markdown()
