@@ -36,7 +36,7 @@ class Card:
 
     Args:
         title: the record's id.
-        words: the value in words, where they say more than the id.
+        words: the value in words, where they say more than the id, the end of a file's path.
         picture: a data URI, or None.
         sound: the key of its sound among those of the page, or None.
         about: its label, or the cosine.
@@ -182,12 +182,17 @@ class RecordPages:
         if not len(queries):
             return Gallery("", "", [])
         found = nearest_neighbors(self.table.features[query][queries], self.table.features[target][targets], FOUND)
-        groups, made = self.table.groups, []
+        made = []
         for row, scores, columns in zip(queries.tolist(), *(one.tolist() for one in found), strict=True):
             hits = [(targets[column], score) for column, score in zip(columns, scores, strict=True)]
-            cards = [self._card(at, target, f"{score:.3f}", groups[at] == groups[row]) for at, score in hits]
+            own = _told(self.previews.words(self._position(row), target), self.table.ids[row])
+            cards = [self._card(at, target, f"{score:.3f}", at == row) for at, score in hits]
+            same = [card.is_positive or (card.words != "" and card.words == own) for card in cards]
+            cards = [replace(card, is_positive=positive) for card, positive in zip(cards, same, strict=True)]
             made.append((self._card(row, query), cards))
-        caption = f"{target} found by {query} among {len(targets):,} records. Framed: of the same record or group."
+        caption = (
+            f"{target} found by {query} among {len(targets):,} records. Framed: the same record, or the same words."
+        )
         return Gallery(f"{query} → {target}", caption, made)
 
     def _first(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -196,17 +201,19 @@ class RecordPages:
         return np.array(order[:QUERIES], np.int64)
 
     def _value(self, row: int, name: str) -> Shown:
+        return self.previews.shown(self._position(row), name)
+
+    def _position(self, row: int) -> int:
         assert self.table.positions is not None, "batches of a source have positions"
-        return self.previews.shown(int(self.table.positions[row]), name)
+        return int(self.table.positions[row])
 
     def _card(self, row: int, name: str, about: str = "", is_positive: bool = False) -> Card:
         """Return the card of a record's value, drawn once."""
         key = int(row), name
         if key not in self._cards:
             shown, id = self._value(*key), self.table.ids[row]
-            words = "" if shown.words == id else shown.words
             sound = self._sound(f"{name}/{id}", shown)
-            self._cards[key] = Card(id, _cut(words), shown.picture_uri(PICTURE), sound)
+            self._cards[key] = Card(id, _told(shown.words, id), shown.picture_uri(PICTURE), sound)
         label = self._label_of(row)
         said = [about] * bool(about) + [f"{self.label}: {label}"] * (label is not None)
         return replace(self._cards[key], about=" · ".join(said), is_positive=is_positive)
@@ -238,6 +245,11 @@ def _plane(x_ND: np.ndarray, projection: Projection) -> tuple[np.ndarray, str]:
     return pca.transform(
         x_ND
     ), f"The first two principal components of normalized embeddings, {held:.0%} of their variance."
+
+
+def _told(words: str, id: str) -> str:
+    """Return the words of a record's value, cut; nothing where they are its id, or a path that ends in it."""
+    return "" if words.endswith(id) else _cut(words)
 
 
 def _cut(words: str) -> str:

@@ -65,5 +65,5 @@ def test_a_tokenizer_with_other_ids_is_an_error(tmp_path):
     model = models.texts()
     HuggingFace().export(model, tmp_path)
     model.plan.modalities["text"].lower = True
-    with pytest.raises(SensoriumError, match="gives the text 'A man is playing a guitar.' the ids"):
+    with pytest.raises(SensoriumError, match=r"gives the text 'A man is playing a guitar.' the ids"):
         HuggingFace().verify(model, tmp_path)
