@@ -59,7 +59,7 @@ def duplicates(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
-    threshold: float = 0.95,
+    threshold: float = 0.9,
     prefer: Literal["test", "train"] = "test",
     modality: str | None = None,
     part: str = "all",
@@ -75,8 +75,9 @@ def duplicates(
 ) -> Curation:
     """Find near-duplicates within and across the parts of the split, and what leaks from val and test into train.
 
-    Two records are near-duplicates when the cosine of their centred vectors is the threshold or more; records that such
-    pairs connect are a group, of which one is kept. Pairs within a group of the source (`Record.group`) are none.
+    Two records are near-duplicates when the cosine of their partly whitened vectors is the threshold or more; records
+    that such pairs connect are a group, of which one is kept. Pairs within a group of the source (`Record.group`) are
+    none.
 
     Args:
         target: what is curated: see above; None for the records of `source`.
@@ -84,9 +85,8 @@ def duplicates(
             `nearest` and `cosine` (the most alike record of .8 or more), `leak`, `keep`. Beside it contact sheets:
             .png of groups, .similarities.png of pairs by cosine, to choose a threshold by. None writes nothing.
         overrides: `key.sub=value` texts, such as `data.source.path=...`.
-        threshold: least cosine of near-duplicates, in (0, 1]. At .95 of pixels one in a thousand unrelated images of
-            CIFAR-10 has a near-duplicate; recompressed and brightened copies are found, crops and mirror images are
-            not: an encoder finds these.
+        threshold: least cosine of near-duplicates, in (0, 1]. At the default most copies with noise, another gain or
+            compression are found, and few strangers; the sheet of pairs by cosine shows what it does to your records.
         prefer: whose record is kept: "test", then val and train, so that leaks fall out of the train part; or "train",
             then val and test.
         modality: the modality that is compared; None takes the first.

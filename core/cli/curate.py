@@ -89,7 +89,7 @@ def duplicates(
     overrides: Overrides = None,
     threshold: Annotated[
         float, typer.Option(help="Least cosine of near-duplicates; .similarities.png shows pairs to choose it by.")
-    ] = 0.95,
+    ] = 0.9,
     prefer: Annotated[
         Prefer, typer.Option(help="Keep the record of test, then val, train; or of train, then val, test.")
     ] = Prefer.test,

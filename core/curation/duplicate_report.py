@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import torch
 from PIL import Image
 
 from sensorium.curation.near_duplicates import LEAST, NONE, DuplicateOptions, NearDuplicates, Pairs
@@ -69,8 +68,7 @@ def draw_duplicates(records: ComparedRecords, found: NearDuplicates) -> Image.Im
         first, *rest = rows[np.argsort(~found.keep_M[rows], kind="stable")].tolist()
         kept.append(draw(int(records.at_M[first]), records.modality))
         captions.append(records.told(first))
-        x_D, mean_D = records.x_MD[first], records.mean_D
-        cosines = torch.cosine_similarity(records.vectors(np.array(rest)) - mean_D, (x_D - mean_D)[None]).tolist()
+        cosines = (found.x_MD[rest] @ found.x_MD[first]).tolist()
         others.append(
             [
                 RetrievedImage(

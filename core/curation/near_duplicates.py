@@ -15,11 +15,11 @@ from torch import Tensor
 
 from sensorium.curation.neighborhood import nearest_others
 from sensorium.curation.records import ComparedRecords
+from sensorium.curation.whitening import partly_whitened
 from sensorium.data.splits import PARTS
 from sensorium.errors import check_range
 from sensorium.mining.duplicates import duplicate_classes
 from sensorium.neighbors.search import IndexOptions
-from sensorium.neighbors.similarity import l2_normalize
 
 NEIGHBORS = 16
 """Neighbors of a record that may be its duplicates; records of more duplicates are connected through these."""
@@ -38,7 +38,7 @@ class DuplicateOptions:
             train part; or "train", then val and test.
     """
 
-    threshold: float = 0.95
+    threshold: float = 0.9
     prefer: str = "test"
 
     def __post_init__(self) -> None:
@@ -81,6 +81,7 @@ class NearDuplicates:
     """Records in groups of near-duplicates.
 
     Args:
+        x_MD: the vectors that were compared, normalized.
         pairs: pairs of different groups of the source, those below the threshold included.
         group_M: the number of each record's group of near-duplicates, int64, -1 for a record without any.
         keep_M: bool, False for all but one of each such group.
@@ -90,6 +91,7 @@ class NearDuplicates:
         cosine_M: float32, its cosine; nan where none is near.
     """
 
+    x_MD: Tensor
     pairs: Pairs
     group_M: np.ndarray
     keep_M: np.ndarray
@@ -103,8 +105,8 @@ def find_near_duplicates(
 ) -> NearDuplicates:
     """Find records that are near-duplicates, in bounded memory.
 
-    Vectors are centred before they are compared: the features of most encoders lie in a narrow cone, where any two
-    records have a large cosine, and a threshold would mean another thing for every encoder.
+    Vectors are partly whitened before they are compared: the features of most encoders lie in a narrow cone, where any
+    two records have a large cosine, and a threshold would mean another thing for every encoder.
 
     Records that pairs connect are a group of near-duplicates, unless all are of one group of the source: two captions
     of an image are no duplicates of each other.
@@ -114,7 +116,7 @@ def find_near_duplicates(
         options: which are near-duplicates.
         index: how neighbors are searched.
     """
-    x_MD = l2_normalize(records.x_MD - records.mean_D, records.x_MD.device)
+    x_MD = partly_whitened(records.x_MD)
     pairs = _similar_pairs(x_MD, min(options.threshold, LEAST), index or IndexOptions())
     near = pairs.rows_P2[: pairs.at_least(options.threshold)]
     count = len(records)
@@ -127,7 +129,7 @@ def find_near_duplicates(
     pairs = pairs.of(apart_P)
     nearest_M, cosine_M = _nearest(pairs, count)
     kept_M = _kept(records, class_M, options.order)
-    return NearDuplicates(pairs, group_M, kept_M, _leaks(records.part_M, group_M), nearest_M, cosine_M)
+    return NearDuplicates(x_MD, pairs, group_M, kept_M, _leaks(records.part_M, group_M), nearest_M, cosine_M)
 
 
 def _similar_pairs(x_MD: Tensor, least: float, index: IndexOptions) -> Pairs:
