@@ -15,7 +15,7 @@ EXPECTED = {
     "SSLTransformer": {},
 }
 """Estimator -> check that fails -> why."""
-WIDE = ("modalities.timeseries.encoder={name: dilated, width: 16, dim: 64, depth: 2}",)
+WIDE = ("modalities.timeseries.encoder={name: dilated, width: 16, dim: 160, depth: 2}",)
 """Of the estimators that are measured on unordered columns after two steps: enough features to be linear in them."""
 
 
