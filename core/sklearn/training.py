@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sensorium.api.models import open_run
 from sensorium.api.training import fit
 from sensorium.devices import find_device
-from sensorium.errors import SensoriumError
+from sensorium.errors import Interrupted, SensoriumError
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.finetuning.finetuner import Finetuner
 from sensorium.models.plan import Plan, make_plan
@@ -41,9 +41,14 @@ RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path
 
 @contextmanager
 def as_value_errors() -> Iterator[None]:
-    """Raise errors of a training as those that scikit-learn expects of an estimator."""
+    """Raise errors of a training as those that scikit-learn expects of an estimator.
+
+    A training that was stopped is no failed fit, after which a cross-validation would go on.
+    """
     try:
         yield
+    except Interrupted as error:
+        raise KeyboardInterrupt(str(error)) from error
     except SensoriumError as error:
         raise ValueError(str(error)) from error
 

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import sensorium
+from sensorium.errors import Interrupted
 from sensorium.sklearn import SSLClassifier, SSLRegressor, SSLTransformer
 from tests.core.sklearn.tiny import TINY, series
 
@@ -121,3 +122,14 @@ def test_what_cannot_be_learned_is_a_value_error(run):
         SSLTransformer(overrides=["train.step=2"]).fit(X)
     with pytest.raises(ValueError, match="cannot be decoded"):
         SSLTransformer(overrides=TINY, run=run, device="cpu").fit(["nowhere.npy", "no.npy"])
+
+
+def test_ctrl_c_ends_a_cross_validation(monkeypatch):
+    """A stopped training would otherwise be a failed fit, which scikit-learn scores as nan before it goes on."""
+
+    def stopped(*_):
+        raise Interrupted("The training stopped.", 2)
+
+    monkeypatch.setattr("sensorium.sklearn.transformer.pretrain", stopped)
+    with pytest.raises(KeyboardInterrupt, match="The training stopped"):
+        cross_val_score(make_pipeline(SSLTransformer(overrides=TINY), LogisticRegression()), X, Y, cv=2)
