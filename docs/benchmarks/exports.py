@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python docs/benchmarks/exports.py --out exports.json
 
 Weights are random: differences and latencies do not depend on training. Nothing is read but a few values that are made
-here, to which modalities are fitted. A latency is the least of `--repeats` passes over one batch, ours and the other
-library's in turn, in one process and thread; their ratio is what is comparable between machines.
+here, to which modalities are fitted. A latency is the least CPU time of `--repeats` passes over one batch, ours and the
+other library's in turn, in one process and thread; their ratio is what is comparable between machines.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def model_of(recipe: str, name: str, overrides: list[str]) -> Model:
 
 
 def best_of(repeats: int, *runs: Callable[[], Any]) -> list[float]:
-    """Return the least seconds of each of several functions, which are called in turn."""
+    """Return the least CPU seconds of each of several functions, which are called in turn."""
     best = [math.inf] * len(runs)
     for _ in range(repeats):
         for i, run in enumerate(runs):
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            best[i] = min(best[i], time.perf_counter() - start)
+            best[i] = min(best[i], time.process_time() - start)
     return best
 
 
