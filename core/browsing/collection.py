@@ -66,6 +66,11 @@ class Collection:
         self._uploads: OrderedDict[str, Asked] = OrderedDict()
         self._one_at_a_time = threading.Lock()
 
+    @property
+    def readers(self) -> list[str]:
+        """The modalities that read words."""
+        return [name for name, part in self.parts.items() if not part.reads_files]
+
     @cached_property
     def choices(self) -> dict[str, list[Any]]:
         """The labels that are chosen from a list, with their values."""
@@ -78,7 +83,7 @@ class Collection:
         Raises:
             RunError: when no modality reads them.
         """
-        reading = [name for name, part in self.parts.items() if not part.reads_files]
+        reading = self.readers
         if by and by not in reading:
             raise RunError(
                 f"'{by}' reads no words: upload a file. Words are read by {', '.join(reading) or 'nothing'}."
