@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sensorium.neighbors.similarity import best_of, l2_normalize
 
-WORK = 5e9
+WORK = 5e8
 """Multiplications of one pass up to which all records are in every pass; beyond, k-means learns from mini-batches."""
 BATCH = 4096
 """Records of a mini-batch, at least; more where there are more clusters."""
