@@ -59,3 +59,20 @@ def test_refuses_classes_and_empty_tasks():
     evaluator.fit(table({"a": x}, {"y": [1] * 6}))
     with pytest.raises(SensoriumError, match="None of the 1 tasks"):
         evaluator.measure(table({"a": x}, {"y": [0, 1] * 3}))
+
+
+def test_the_metric_of_drawn_rows_is_that_of_the_predictions():
+    rng = np.random.default_rng(0)
+    predictions = {
+        "id": np.arange(90).astype(str).astype(object),
+        "task": np.array(["p", "q", "one class"], object)[np.arange(90) % 3],
+        "label": np.where(np.arange(90) % 3 == 2, 1, rng.integers(0, 2, 90)),
+        "score": rng.normal(size=90).round(1),  # with ties
+    }
+    evaluator = Multitask()
+    metric = evaluator.first_metric(predictions)
+    for _ in range(5):
+        rows = rng.integers(0, 90, 60)
+        expected = evaluator.metrics_of({name: column[rows] for name, column in predictions.items()})["ROC-AUC"]
+        assert metric(rows) == pytest.approx(expected, abs=1e-12)
+    assert metric(np.flatnonzero(predictions["task"] == "one class")) is None
