@@ -11,7 +11,7 @@ from sensorium.api.embedding_files import STREAMED, require_format, write_embedd
 from sensorium.api.run_records import open_records
 from sensorium.data.summary import summarize
 from sensorium.embeddings.atlas import add_map
-from sensorium.embeddings.drawing import RecordPictures
+from sensorium.embeddings.drawing import RecordImages
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.projection import require_projection
 from sensorium.embeddings.projector import require_empty, write_projector
@@ -95,7 +95,7 @@ def embed(
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     if streamed:
         count = write_stream(model, evaluation, Path(out), options)
-        pictures = RecordPictures(Previews(evaluation.plan, evaluation.source))
+        pictures = RecordImages(Previews(evaluation.plan, evaluation.source))
         if projector is not None:
             on_rank_zero(lambda: write_projector(Path(projector), EmbeddingFile(out), pictures))
         if atlas:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.api.run_records import open_records
-from sensorium.embeddings.drawing import RecordPictures
+from sensorium.embeddings.drawing import RecordImages
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.of_run import require_same
 from sensorium.embeddings.stream import write_stream
@@ -82,7 +82,7 @@ def index(
     def update() -> IndexUpdate:
         file = EmbeddingFile(incoming)
         require_same(file, model, "embedding")
-        draw = Thumbnails(RecordPictures(Previews(evaluation.plan, evaluation.source)), folder) if previews else None
+        draw = Thumbnails(RecordImages(Previews(evaluation.plan, evaluation.source)), folder) if previews else None
         made = update_index(folder, file, draw, kind)
         if vectors is None:
             incoming.unlink()

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from sensorium.embeddings.drawing import RecordPictures
+from sensorium.embeddings.drawing import RecordImages
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.parts import STORED
 from sensorium.embeddings.projection import project
@@ -34,7 +34,7 @@ PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 NEAR = pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float32()))])
 
 
-def add_map(path: Path, pictures: RecordPictures, projection: str) -> list[str]:
+def add_map(path: Path, pictures: RecordImages, projection: str) -> list[str]:
     """Add columns of a map to a file of embeddings, and take the dots out of the names of all.
 
     The first modality has `x`, `y` and `neighbors`, each other one `x_NAME` and so on; null where a record lacks it.
@@ -75,7 +75,7 @@ def atlas_options(path: Path) -> str:
 class _Copy:
     """A file of embeddings with more columns, written row group by row group."""
 
-    def __init__(self, path: Path, added: dict[str, pa.Array], pictures: RecordPictures) -> None:
+    def __init__(self, path: Path, added: dict[str, pa.Array], pictures: RecordImages) -> None:
         self.file, self.added, self.pictures = pq.ParquetFile(path), added, pictures
         before: pa.Schema = self.file.schema_arrow
         drawn = [PREVIEW + name for name in pictures.modalities]

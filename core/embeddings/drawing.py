@@ -12,7 +12,7 @@ from PIL import Image
 from sensorium.evaluation.previews import Previews
 
 
-class RecordPictures:
+class RecordImages:
     """Draws records that are named by their ids.
 
     Args:

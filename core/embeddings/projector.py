@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from sensorium.embeddings.drawing import RecordPictures
+from sensorium.embeddings.drawing import RecordImages
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.table import CAPTION, LABEL
 from sensorium.errors import RunError
@@ -20,7 +20,7 @@ MOST, SIDE = 10_000, 64
 """Records that the projector shows at once, and pixels of a side of their pictures: a sprite of 6,400 x 6,400."""
 
 
-def write_projector(folder: Path, file: EmbeddingFile, pictures: RecordPictures) -> int:
+def write_projector(folder: Path, file: EmbeddingFile, pictures: RecordImages) -> int:
     """Write the vectors of each modality with ids, labels, captions and pictures; return of how many records.
 
     Of more than 10,000 records it is those whose ids come first by a hash.

@@ -30,16 +30,16 @@ class Shown:
     picture: Image.Image | None = None
     sound: tuple[np.ndarray, int] | None = None
 
-    def picture_uri(self, side: int = 160) -> str | None:
+    def image_uri(self, side: int = 160) -> str | None:
         """Return the picture as a small WebP, at most `side` pixels a side, in a data URI."""
-        return None if self.picture is None else picture_uri(self.picture, side)
+        return None if self.picture is None else image_uri(self.picture, side)
 
     def sound_uri(self) -> str | None:
         """Return the first seconds of the sound as a WAV in a data URI."""
         return None if self.sound is None else f"data:audio/wav;base64,{b64encode(wav(*self.sound)).decode()}"
 
 
-def picture_uri(picture: Image.Image, side: int) -> str:
+def image_uri(picture: Image.Image, side: int) -> str:
     """Return a picture as WebP in a data URI; small ones keep their pixels, larger ones are reduced to `side`."""
     small, stored = picture.convert("RGB"), io.BytesIO()
     small.thumbnail((side, side))

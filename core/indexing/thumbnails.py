@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from sensorium.embeddings.drawing import RecordPictures
+from sensorium.embeddings.drawing import RecordImages
 
 FOLDER, QUALITY = "previews", 85
 
@@ -21,7 +21,7 @@ class Thumbnails:
         folder: that of the index.
     """
 
-    def __init__(self, pictures: RecordPictures, folder: Path) -> None:
+    def __init__(self, pictures: RecordImages, folder: Path) -> None:
         self.pictures, self.folder = pictures, folder
         self.modalities = pictures.modalities
 

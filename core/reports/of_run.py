@@ -14,7 +14,7 @@ from PIL import Image
 import sensorium
 from sensorium.errors import RunError
 from sensorium.evaluation.run_comparison import compare_runs, read_tables
-from sensorium.evaluation.shown import picture_uri
+from sensorium.evaluation.shown import image_uri
 from sensorium.reports.charts import curves
 from sensorium.reports.curves import panels_of
 from sensorium.reports.facts import Facts, facts_of, flat
@@ -53,12 +53,12 @@ def run_page(run: Run, records: ShownRecords | None, no_records: str, card: str)
         facts=facts,
         panels=[(panel, curves(panel)) for panel in panels],
         panels_left_out=left_out,
-        views=_picture(run.gallery_file) if run.gallery_file.exists() else None,
+        views=_image(run.gallery_file) if run.gallery_file.exists() else None,
         tables=shown_tables(tables, run.evaluations),
         no_tables=NO_TABLES,
         records=records,
         no_records=no_records,
-        sheets=[(path.stem, _picture(path)) for path in sorted(run.evaluations.glob("sheet-*.png"))]
+        sheets=[(path.stem, _image(path)) for path in sorted(run.evaluations.glob("sheet-*.png"))]
         if records is None
         else [],
         unreadable=unreadable,
@@ -143,9 +143,9 @@ def _unreadable(run: Run) -> tuple[list[list[str]], str]:
     return [heading, *lines[:LINES]], f"{len(lines):,} values could not be read ({counted}).{first}"
 
 
-def _picture(path: Path) -> str:
+def _image(path: Path) -> str:
     with Image.open(path) as image:
-        return picture_uri(image, SHEET)
+        return image_uri(image, SHEET)
 
 
 def _written() -> dict[str, str]:

@@ -151,7 +151,7 @@ class RecordPages:
             point = {"x": round(float(xy_N2[number, 0]), 4), "y": round(float(xy_N2[number, 1]), 4)}
             about = {"id": self.table.ids[row], "words": _cut(shown.words)}
             about |= {"label": labels[number]} if labels is not None else {}
-            about |= {"image": shown.picture_uri(THUMBNAIL)} if shown.picture is not None else {}
+            about |= {"image": shown.image_uri(THUMBNAIL)} if shown.picture is not None else {}
             points.append(point | about)
         return name, embedding_map(points, None if labels is None else self.label), said
 
@@ -213,7 +213,7 @@ class RecordPages:
         if key not in self._cards:
             shown, id = self._value(*key), self.table.ids[row]
             sound = self._sound(f"{name}/{id}", shown)
-            self._cards[key] = Card(id, _told(shown.words, id), shown.picture_uri(PICTURE), sound)
+            self._cards[key] = Card(id, _told(shown.words, id), shown.image_uri(PICTURE), sound)
         label = self._label_of(row)
         said = [about] * bool(about) + [f"{self.label}: {label}"] * (label is not None)
         return replace(self._cards[key], about=" · ".join(said), is_positive=is_positive)

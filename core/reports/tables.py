@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from sensorium.evaluation.shown import picture_uri
+from sensorium.evaluation.shown import image_uri
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.reports.charts import MANY, Spec, confusion, predicted, results
 
@@ -71,7 +71,7 @@ def _shown(name: str, table: ResultsTable, folder: Path | None) -> ShownTable:
         }
         if (plot := folder / f"{name}.png").exists():
             with Image.open(plot) as image:
-                shown.picture = picture_uri(image, PICTURE)
+                shown.picture = image_uri(image, PICTURE)
     return shown
 
 

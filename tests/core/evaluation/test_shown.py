@@ -23,11 +23,11 @@ def stored(uri, kind):
 
 def test_a_picture_is_a_small_webp():
     shown = Shown("a", Image.new("RGB", (256, 128), (200, 10, 10)))
-    small = Image.open(stored(shown.picture_uri(64), "image/webp"))
+    small = Image.open(stored(shown.image_uri(64), "image/webp"))
     assert (small.format, small.size) == ("WEBP", (64, 32))
     assert small.getpixel((9, 9))[0] > 150
     tiny = Shown("a", Image.new("RGB", (8, 8)))
-    assert Image.open(stored(tiny.picture_uri(64), "image/webp")).size == (8, 8)
+    assert Image.open(stored(tiny.image_uri(64), "image/webp")).size == (8, 8)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16_000, 2), (44_100, 1)])
@@ -51,7 +51,7 @@ def test_what_is_beyond_full_scale_is_clipped():
 
 
 def test_words_have_neither():
-    assert Shown("a").picture_uri() is None
+    assert Shown("a").image_uri() is None
     assert Shown("a").sound_uri() is None
 
 
