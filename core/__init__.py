@@ -13,7 +13,7 @@ if __name__ != "sensorium":  # the folder is not the package: two copies of ever
     raise ImportError(f"This package is imported as 'sensorium', not as '{__name__}'.")
 
 __version__ = "0.1.0"
-API_VERSION = "1.3"
+API_VERSION = "1.4"
 """The version of the plugin contract: what is added raises its minor number, what breaks plugins its major one."""
 
 _HOME = {

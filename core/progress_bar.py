@@ -62,3 +62,26 @@ class ProgressBar:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
+
+
+class RecordsBar(ProgressBar):
+    """The bar of a pass over records: how many are done, at what rate, how long it still takes.
+
+    Args:
+        what: what is done, such as "embedding".
+        total: number of records.
+        done: records that were done before.
+
+    Attributes:
+        done: how many are done.
+    """
+
+    def __init__(self, what: str, total: int, done: int = 0) -> None:
+        super().__init__(total, done)
+        self.what, self.done = what, done
+
+    def add(self, count: int) -> None:
+        """Note that `count` more records are done."""
+        self.done = done = min(self.done + count, self.total)
+        rate, left = self.rate(done), self.time_left(done)
+        self.show(done, f"{self.what}: {done:,} of {self.total:,} records · {rate:,.0f} records/s · {left} left")

@@ -20,12 +20,12 @@ from sensorium.data.patience import Patience
 from sensorium.data.splits import PARTS, assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import find_device, gains_from_pinning
-from sensorium.embeddings.countdown import Countdown
 from sensorium.errors import DataError, RunError, not_found
 from sensorium.finetuning.prediction_file import prediction_rows, require_prediction_format, write_predictions_file
 from sensorium.finetuning.predictor import Predictor, require_head
 from sensorium.launcher import find_launcher
 from sensorium.models.plan import Plan
+from sensorium.progress_bar import RecordsBar
 from sensorium.recipe import read_recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
@@ -176,7 +176,7 @@ def _predicted(
     fields = {name: field for name, field in plan.fields.items() if name == modality or field in source.fields}
     patience, keys = Patience(data.retries, data.timeout), plan.record_keys
     decoder = RecordDecoder(source, fields, plan.modalities, all_values=True, patience=patience, keys=keys)
-    pin, progress = gains_from_pinning(predictor.model.device), Countdown("predicting", len(positions), 0)
+    pin, progress = gains_from_pinning(predictor.model.device), RecordsBar("predicting", len(positions), 0)
     try:
         for records in iterate(
             decoder, positions, batch=plan.recipe.evaluate.batch, bad=bad, workers=data.workers, pin=pin

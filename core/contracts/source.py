@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -23,12 +22,12 @@ class Source(ABC, Sequence[Record]):
 
     root: str = "."
     """The folder that relative paths among the raw values start from."""
-    fork_safe: ClassVar[bool] = True
+    fork_safe: bool = True
     """Whether a forked process may read it: the threads of some libraries are not in one. Otherwise loader workers are
     spawned, which takes some seconds."""
-    license: ClassVar[str] = ""
+    license: str = ""
     """The license of the records, where all of the source's have one: it goes to model cards."""
-    attribution: ClassVar[str] = ""
+    attribution: str = ""
     """Whom publications have to name, a sentence, likewise."""
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
 from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_every_rank, on_rank_zero
-from sensorium.progress_bar import ProgressBar
+from sensorium.progress_bar import RecordsBar
 from sensorium.types import RecordBatch
 
 log = logging.getLogger("sensorium")
@@ -82,7 +82,7 @@ class _Stream:
             done = (self.groups - of_all_ranks) * self.size
             if done:
                 log.info("%d of %d row groups are there already.", self.groups - of_all_ranks, self.groups)
-            progress = _RecordsBar(len(self.positions), min(done, len(self.positions)))
+            progress = RecordsBar("embedding", len(self.positions), min(done, len(self.positions)))
         left = set(numbers)
         try:
             for number, batches in groupby(self._batches(numbers, progress), self._number):
@@ -112,7 +112,7 @@ class _Stream:
             log.warning("%s of %s records could not be read: they are in %s.", *map(_n, (lost, lost + count)), table)
         return count
 
-    def _batches(self, numbers: Sequence[int], progress: _RecordsBar | None) -> Iterator[RecordBatch]:
+    def _batches(self, numbers: Sequence[int], progress: RecordsBar | None) -> Iterator[RecordBatch]:
         """Yield the records of some row groups, in order, in batches of which none is in two groups."""
         chosen = [self.positions[n * self.size : (n + 1) * self.size] for n in numbers]
         positions = np.concatenate([np.zeros(0, np.int64), *chosen])
@@ -144,24 +144,6 @@ class _Stream:
             "evaluate.batch": self.model.plan.recipe.evaluate.batch,
             "rows of a group": self.size,
         }
-
-
-class _RecordsBar(ProgressBar):
-    """The bar of records that are embedded.
-
-    Attributes:
-        done: how many are.
-    """
-
-    def __init__(self, total: int, done: int) -> None:
-        super().__init__(total, done)
-        self.done = done
-
-    def add(self, count: int) -> None:
-        """Note that `count` more records are embedded."""
-        self.done = done = min(self.done + count, self.total)
-        rate, left = self.rate(done), self.time_left(done)
-        self.show(done, f"embedding: {done:,} of {self.total:,} records · {rate:,.0f} records/s · {left} left")
 
 
 def _n(count: int) -> str:

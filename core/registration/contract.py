@@ -9,7 +9,7 @@ import sensorium
 from sensorium.deprecation import Deprecated
 from sensorium.errors import PluginError
 
-WORKING = ("1.0", "1.1", "1.2", "1.3")
+WORKING = ("1.0", "1.1", "1.2", "1.3", "1.4")
 """The versions of the contract whose plugins load, oldest first; the last is this one, `sensorium.API_VERSION`."""
 
 _LOWER_BOUNDS = (">=", ">", "~=", "==")

@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Tag
+from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 from docs.generate.markdown import cell
@@ -122,7 +122,7 @@ def _words(annotation: Any) -> str:
         return f"list of {_words(inner[0])}s"
     if hasattr(annotation, "__metadata__"):  # Annotated: PositiveInt and the like
         given = annotation.__metadata__[0]
-        if isinstance(given, Tag | BeforeValidator):
+        if isinstance(given, Tag | BeforeValidator | Discriminator):  # which tell how it is read
             return _words(annotation.__origin__)
         bounds = " and ".join(map(_bound, given.metadata if isinstance(given, FieldInfo) else [given]))
         return f"{_words(annotation.__origin__)} {bounds}"

@@ -68,16 +68,16 @@ def test_builtins_come_through_the_same_door():
         (HOOK.replace("(register)", "(register, extra)") + "pass", "must have one argument, 'register'"),
         (
             HOOK.replace("sensorium_register", "register") + "pass",
-            "'register_objectives' is no hook of plugin contract 1.3",
+            "'register_objectives' is no hook of plugin contract 1.4",
         ),
         ("sensorium_sampels = {}", "did you mean 'sensorium_samples'"),
         ("sensorium_api = 'one'", "'one', not versions of a plugin contract such as 1 or '>=1.1,<3'"),
         ("sensorium_api = True", "True, not versions of a plugin contract"),
         (
             HOOK + "register('x', 'a:B', summary='x', sumary='y')",
-            "no argument 'sumary' in plugin contract 1.3, did you",
+            "no argument 'sumary' in plugin contract 1.4, did you",
         ),
-        (HOOK + "register('x', 'a:B', summary='x', qqq=1)", "'qqq' in plugin contract 1.3; a newer sensorium may have"),
+        (HOOK + "register('x', 'a:B', summary='x', qqq=1)", "'qqq' in plugin contract 1.4; a newer sensorium may have"),
     ],
 )
 def test_a_broken_plugin_is_failed_with_its_reason_and_stops_nothing(site, body, reason):
