@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sensorium.api.run_parts import extensions_of
 from sensorium.api.run_records import open_records
+from sensorium.embeddings.projection import Projection, require_projection
 from sensorium.errors import Interrupted, RunError, SensoriumError, as_clause
 from sensorium.evaluation.runner import reason_of
 from sensorium.exporters.card import model_card
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
-from sensorium.reports.options import MapOptions, Projection, require_projection
+from sensorium.reports.options import MapOptions
 from sensorium.reports.page import require_libraries
 from sensorium.runs.atomic import write_text
 from sensorium.runs.run import Run

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sensorium.cli.choices import Part
+from sensorium.cli.choices import Part, Projection
 from sensorium.cli.device import Device
-
-
-class Projection(StrEnum):
-    """How the plane of a map is found."""
-
-    pca = "pca"
-    umap = "umap"
 
 
 def report(
@@ -32,7 +24,7 @@ def report(
     records: Annotated[
         int, typer.Option(min=0, help="Largest number of records of the map and of neighbors; 0 shows none.")
     ] = 500,
-    map: Annotated[Projection, typer.Option(help="How the plane of the map is found.")] = Projection.pca,
+    projection: Annotated[Projection, typer.Option(help="The map: pca, or umap.")] = Projection.pca,
     label: Annotated[str | None, typer.Option(help="The label that colors the map; default the first.")] = None,
     checkpoint: Annotated[
         str | None,
@@ -53,7 +45,7 @@ def report(
         overrides or [],
         part=part.value,
         records=records,
-        projection=map.value,
+        projection=projection.value,
         label=label,
         checkpoint=checkpoint,
         device=device,

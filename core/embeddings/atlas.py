@@ -54,7 +54,7 @@ def add_map(path: Path, pictures: RecordImages, projection: str) -> list[str]:
         found = [*file.vectors(name)]
         rows_M = np.concatenate([rows for rows, _ in found])
         x_MD = np.concatenate([x for _, x in found])
-        xy_M2 = project(x_MD, projection)
+        xy_M2, _ = project(x_MD, projection)
         for axis, column in zip("xy", xy_M2.T, strict=True):
             added[axis + ending] = _at(rows_M, len(file), pa.array(column))
         added["neighbors" + ending] = _at(rows_M, len(file), _neighbors(x_MD, rows_M))

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Literal
 
-from sensorium.errors import RunError, not_found
-
-Projection = Literal["pca", "umap"]
+from sensorium.embeddings.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -26,15 +22,3 @@ class MapOptions:
     records: int = 500
     projection: Projection = "pca"
     label: str | None = None
-
-
-def require_projection(projection: str) -> None:
-    """Raise an error for a projection that is none, or whose library is not installed.
-
-    Raises:
-        RunError: which says what there is, or how to install it.
-    """
-    if projection not in ("pca", "umap"):
-        raise RunError(not_found(f"There is no map '{projection}'", projection, ["pca", "umap"], "known: pca, umap"))
-    if projection == "umap" and find_spec("umap") is None:
-        raise RunError("A map by UMAP needs umap-learn: run pip install 'sensorium[umap]', or take --map pca.")

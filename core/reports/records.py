@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.embeddings.projection import project
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.shown import Shown
 from sensorium.models.model import Model
-from sensorium.neighbors.similarity import l2_normalize, nearest_neighbors
+from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.reports.charts import Spec, embedding_map, shown_labels
-from sensorium.reports.options import MapOptions, Projection
+from sensorium.reports.options import MapOptions
 from sensorium.seeding import uniform_of
 
 QUERIES, FOUND = 6, 5
@@ -143,7 +144,7 @@ class RecordPages:
 
     def _map(self, name: str) -> tuple[str, Spec, str]:
         rows = np.flatnonzero(self.table.present[name]).tolist()
-        xy_N2, said = _plane(l2_normalize(self.table.features[name][rows], "cpu").numpy(), self.options.projection)
+        xy_N2, said = project(self.table.features[name][rows], self.options.projection)
         labels = shown_labels([self._label_of(row) for row in rows])
         points = []
         for number, row in enumerate(rows):
@@ -226,25 +227,6 @@ class RecordPages:
             return None
         self.shown.sounds[key] = uri
         return key
-
-
-def _plane(x_ND: np.ndarray, projection: Projection) -> tuple[np.ndarray, str]:
-    """Return the places of N records on a plane, (N, 2), and how they were found."""
-    if projection == "umap" and len(x_ND) > 3:
-        from umap import UMAP
-
-        neighbors = min(15, len(x_ND) - 1)
-        xy_N2 = UMAP(n_neighbors=neighbors, metric="cosine", random_state=0, n_jobs=1).fit_transform(x_ND)
-        return xy_N2, f"UMAP of {neighbors} neighbors by cosine: distances far apart say little."
-    from sklearn.decomposition import PCA
-
-    if min(x_ND.shape) < 2:
-        return np.pad(x_ND[:, :1], ((0, 0), (0, 1))), "The first number of the embeddings."
-    pca = PCA(2, svd_solver="full").fit(x_ND)
-    held = float(np.nan_to_num(pca.explained_variance_ratio_).sum())
-    return pca.transform(
-        x_ND
-    ), f"The first two principal components of normalized embeddings, {held:.0%} of their variance."
 
 
 def _told(words: str, id: str) -> str:

@@ -64,7 +64,7 @@ def test_coordinates_neighbors_and_pictures_are_those_of_the_row(run, tmp_path):
         np.testing.assert_allclose(near["distances"], best, atol=1e-5)
         assert Image.open(BytesIO(record["preview_b"]["bytes"])).format == "JPEG"
     xy_M2 = np.array([[rows[row]["x_b"], rows[row]["y_b"]] for row in has])
-    np.testing.assert_allclose(xy_M2, project(x_MD, "pca"), atol=1e-5)
+    np.testing.assert_allclose(xy_M2, project(x_MD, "pca")[0], atol=1e-5)
 
 
 UMAP_COMPILES = pytest.param("umap", marks=pytest.mark.slow)  # half a minute
@@ -77,12 +77,13 @@ def test_a_projection_keeps_what_is_near_near(name):
     rng = np.random.default_rng(0)
     centers_GD, group_N = np.eye(3, 16) * 10, np.arange(90) % 3
     x_ND = centers_GD[group_N] + rng.normal(size=(90, 16))
-    xy_N2 = project(x_ND, name)
+    xy_N2, said = project(x_ND, name)
     means = np.stack([xy_N2[group_N == group].mean(0) for group in range(3)])
     nearest = np.linalg.norm(xy_N2[:, None] - means, axis=2).argmin(1)
     assert (nearest == group_N).mean() > 0.95
-    np.testing.assert_array_equal(xy_N2, project(x_ND, name))
-    assert project(x_ND[:2], name).shape == project(x_ND[:2, :1], name).shape == (2, 2)
+    np.testing.assert_array_equal(xy_N2, project(x_ND, name)[0])
+    assert said.startswith("UMAP of 15" if name == "umap" else "The first two principal components")
+    assert project(x_ND[:2], name)[0].shape == project(x_ND[:2, :1], name)[0].shape == (2, 2)
 
 
 def test_the_projector_reads_vectors_with_what_they_are(run, tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ def test_a_run_whose_records_are_gone_says_so(runs, tmp_path):
 def test_a_label_that_there_is_not_is_an_error(runs, tmp_path):
     with pytest.raises(RunError, match=r"no label 'clas'.*did you mean 'class'"):
         report(runs[0].folder, tmp_path / "page.html", label="clas")
-    with pytest.raises(RunError, match="There is no map 'tsne'"):
+    with pytest.raises(RunError, match="There is no projection 'tsne'"):
         report(runs[0].folder, tmp_path / "page.html", projection="tsne")
 
 
@@ -133,5 +133,5 @@ def test_missing_libraries_are_named(monkeypatch, tmp_path):
 
 def test_a_map_by_umap_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr("sensorium.reports.options.find_spec", lambda name: None)
-    with pytest.raises(RunError, match=r"pip install 'sensorium\[umap\]', or take --map pca"):
+    with pytest.raises(RunError, match=r"pip install 'sensorium\[umap\]', or take the projection 'pca'"):
         sensorium.report(tmp_path, projection="umap")
