@@ -132,6 +132,6 @@ def test_missing_libraries_are_named(monkeypatch, tmp_path):
 
 
 def test_a_map_by_umap_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr("sensorium.reports.options.find_spec", lambda name: None)
+    monkeypatch.setattr("sensorium.embeddings.projection.find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"pip install 'sensorium\[umap\]', or take the projection 'pca'"):
         sensorium.report(tmp_path, projection="umap")
