@@ -88,6 +88,11 @@ class Curated:
                 "A file of vectors stands for the encoder of a run: name the run, or name the file alone in its place."
             )
         if path is not None and _is_embeddings(path):
+            if self.overrides or self.source is not None:
+                raise RunError(
+                    f"{path} has records of its own and takes no changes of a recipe: name the run, and the file by "
+                    "--vectors."
+                )
             return use(self._of_file(EmbeddingFile(path)), None)
         subject = find_subject(self.target, self.overrides, self.extensions or load_extensions(), self.source)
         return use(self._of_subject(subject), None)
@@ -120,12 +125,14 @@ class Curated:
         """Return the records of a run, compared by a file of their embeddings."""
         own = self._of_file(file, model.device)
         at_M = evaluation.source.columns().positions_of(own.columns.id_column(own.at_M))
-        if (unknown := np.flatnonzero(at_M < 0)).size:
+        is_selected = evaluation.plan.recipe.data.select is not None
+        if (unknown := np.flatnonzero(at_M < 0)).size and not is_selected:
             raise RunError(
                 f"The record '{own.id(int(unknown[0]))}' of the file of embeddings is none of the source's: embed it "
                 "again."
             )
-        order = np.argsort(at_M)
+        chosen = np.flatnonzero(at_M >= 0)  # data.select leaves out the others
+        order = chosen[np.argsort(at_M[chosen])]
         x_MD = own.vectors(order)
         return _records_of(evaluation, at_M[order], x_MD, own.modality, f"the {space} of {run}")
 

@@ -130,7 +130,8 @@ class Objective(nn.Module, ABC):
         eye = torch.eye(encoder.dim, device=weight.device, dtype=weight.dtype)
         map_ED = self.embed(modality, eye)
         probe = torch.linspace(-1, 2, 3 * encoder.dim, device=weight.device, dtype=weight.dtype).reshape(3, -1)
-        is_linear = torch.allclose(self.embed(modality, probe), probe @ map_ED, rtol=1e-3, atol=1e-3)
+        embedded = self.embed(modality, probe)
+        is_linear = torch.allclose(embedded, probe @ map_ED, rtol=1e-3, atol=1e-3 * float(embedded.abs().max()))
         return map_ED if is_linear else None
 
     def after_step(self, progress: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sensorium.types import Batch, Features
 
 KIND = "sensorium"
 """The `model_type` in config.json."""
+WHERE = ("revision", "subfolder", "cache_dir", "token", "local_files_only")
+"""Arguments that say where, and which one, a folder of the hub is."""
 
 
 class SensoriumConfig(PreTrainedConfig):
@@ -64,10 +67,12 @@ class SensoriumModel(PreTrainedModel):
         Args:
             name: the folder or repository.
             args: of transformers; of them nothing is used.
-            kwargs: likewise, but for `config` and `torch_dtype` or `dtype`.
+            kwargs: likewise, but for `config`, `torch_dtype` or `dtype`, and where the hub keeps it (`revision` and so
+                on).
         """
-        config = kwargs.get("config") or SensoriumConfig.from_pretrained(name)
-        file = cached_file(name, SAFE_WEIGHTS_NAME)
+        where = {key: kwargs[key] for key in WHERE if kwargs.get(key) is not None}
+        config = copy(kwargs.get("config") or SensoriumConfig.from_pretrained(name, **where))
+        file = cached_file(name, SAFE_WEIGHTS_NAME, **where)
         if file is None:
             raise RunError(f"{name} has no {SAFE_WEIGHTS_NAME}: export the run again, in the format 'huggingface'.")
         config.encoder = placed(config.encoder, Path(file).parent)
@@ -75,6 +80,16 @@ class SensoriumModel(PreTrainedModel):
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
         made: SensoriumModel = model.to(dtype) if isinstance(dtype, torch.dtype) else model
         return made
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: a folder needs what the exporter writes beside the weights, such as tokenizers.
+
+        Raises:
+            RunError: always.
+        """
+        raise RunError(
+            "A SensoriumModel is not saved by transformers: export its run again, or keep model.encoder.state_dict()."
+        )
 
     def batch(self, values: Any) -> Batch:
         """Return raw values, such as paths, arrays or texts, as a batch on the device of the model."""

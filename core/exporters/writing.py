@@ -45,8 +45,9 @@ def write_export(exporter: Exporter, model: Model, folder: Path, registry: Regis
             write_text(folder / CARD, card)
         give_usual_rights(folder)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if was_there:
-            folder.mkdir()
+        for path in folder.iterdir():  # the folder itself may be a link, or a mount
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if not was_there:
+            folder.rmdir()
         raise
     return lines

@@ -93,6 +93,8 @@ def test_a_run_and_the_file_of_its_vectors_agree(run, tmp_path):
         assert other.rows["split"].to_pylist() == by_run.rows["split"].to_pylist()
         np.testing.assert_allclose(other.rows["score"].to_numpy(), by_run.rows["score"].to_numpy(), atol=1e-5)
     assert by_run.statistics["outliers"] == 10
+    with pytest.raises(RunError, match=r"vectors\.parquet has records of its own and takes no changes"):
+        sensorium.curate.outliers(tmp_path / "vectors.parquet", None, ["data.select=ids.txt"])
 
 
 def test_prompts_and_labels_name_clusters(run, tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sensorium.contracts import Source, Split
+from sensorium.data.selected import Selected
 from sensorium.data.splits.parts import PARTS, TRAIN, Groups
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import DataError, RecipeError
@@ -15,7 +16,7 @@ from sensorium.errors import DataError, RecipeError
 def assign_parts(
     source: Source, fractions: Mapping[str, float], seed: int, split: Split | None = None
 ) -> dict[str, np.ndarray]:
-    """Assign every record of a source to a part.
+    """Assign every record of a source to a part; selected records keep that which they have among all.
 
     Args:
         source: the records.
@@ -42,7 +43,10 @@ def assign_parts(
     split, columns = split or RandomSplit(), source.columns()
     if (twice := columns.duplicate_id) is not None:
         raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
-    parts_N = _numbered(split, split.assign(source, fractions, seed), len(columns))
+    whole = source.source if isinstance(source, Selected) else source
+    parts_N = _numbered(split, split.assign(whole, fractions, seed), len(whole))
+    if isinstance(source, Selected):
+        parts_N = parts_N[source.positions]
     if columns.groups is not None:
         Groups(columns).refuse_torn(parts_N, np.arange(len(columns)), columns)
     if not (parts_N == TRAIN).any():

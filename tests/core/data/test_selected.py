@@ -1,13 +1,20 @@
 """Records that a file selects: they are those of the source, with everything that it says of them."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import sensorium
+from sensorium.contracts import RecordColumns, Source
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.selected import Selected, selected
+from sensorium.data.splits import assign_parts, numbers_of
+from sensorium.data.splits.by_time import ByTime
+from sensorium.data.splits.random_split import RandomSplit
+from sensorium.data.splits.stratified import Stratified
 from sensorium.errors import DataError
 from tests import toys
 
@@ -86,3 +93,39 @@ def test_a_training_sees_the_selected_records_and_its_parts_are_those_of_all(tmp
     sensorium.embed(tmp_path / "run", tmp_path / "all.parquet", ["data.select=null"], **options)
     of_all = {row["id"]: row["split"] for row in pq.read_table(tmp_path / "all.parquet").to_pylist()}
     assert {row["id"]: row["split"] for row in rows} == {name: of_all[name] for name in kept}
+
+
+@pytest.mark.parametrize("name", ["by-time", "stratified", "random"])
+def test_what_is_selected_keeps_its_part_under_every_split(name):
+    stamps = np.arange(100).astype("datetime64[s]").astype("datetime64[ns]")
+    kinds, times = pa.array(list("ab") * 50), pa.array(stamps)
+    columns = RecordColumns(100, None, {"kind": kinds}, None, None, times, times)
+    whole = Told(columns)
+    split = build_split(name)
+    fractions = {"val": 0.1, "test": 0.1}
+    of_all = numbers_of(assign_parts(whole, fractions, 0, split), 100)
+    rows = np.flatnonzero((of_all > 0) | (np.arange(100) % 7 == 0))
+    of_some = numbers_of(assign_parts(Selected(whole, rows), fractions, 0, split), len(rows))
+    assert of_some.tolist() == of_all[rows].tolist()
+
+
+class Told(Source):
+    """Records without values, of which the columns are told."""
+
+    fields = ("x",)
+
+    def __init__(self, columns):
+        self._columns = columns
+
+    def __len__(self):
+        return len(self._columns)
+
+    def __getitem__(self, index):
+        return self.key(index)
+
+    def columns(self):
+        return self._columns
+
+
+def build_split(name):
+    return {"by-time": ByTime, "stratified": partial(Stratified, by="kind"), "random": RandomSplit}[name]()

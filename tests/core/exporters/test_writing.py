@@ -1,5 +1,8 @@
 """An export is written whole, checked, with its card; or not at all."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
 import sensorium
@@ -53,6 +56,19 @@ def test_nothing_is_left_of_one_that_fails(model, fault, error, tmp_path):
     with pytest.raises(error):
         write_export(Numbers(fault), model, tmp_path / "empty", registry)
     assert list((tmp_path / "empty").iterdir()) == []
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    with pytest.raises(error):
+        write_export(Numbers(fault), model, tmp_path / "link", registry)
+    assert list((tmp_path / "empty").iterdir()) == []
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_library_whose_distribution_has_another_name_is_named_by_its_own_version(monkeypatch):
+    made = ModuleType("runtime")
+    made.__version__ = "3.2"
+    monkeypatch.setitem(sys.modules, "runtime", made)
+    assert str(Verification("runtime", {"x": 0.0})).startswith("Verified by runtime 3.2: ")
+    assert str(Verification("nowhere", {"x": 0.0})).startswith("Verified by nowhere: ")
 
 
 def test_a_folder_with_files_is_left_alone(model, tmp_path):
