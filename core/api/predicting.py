@@ -127,7 +127,8 @@ def predict(
     words, given = [], source
     if isinstance(source, str | Path):
         words, given = _source_words(opened, source, part, extensions), None
-    changes = ["data.max_bad=1", *words, *overrides]
+    everything = ["data.select=null"] if part == "all" else []
+    changes = ["data.max_bad=1", *everything, *words, *overrides]
     place = find_device(device, "--device")
     model, plan, records = open_run(run, changes, "final", given, extensions, {}, place, handed_in)
     predictor = Predictor.of(model, opened, extensions)
@@ -141,8 +142,9 @@ def predict(
     if not count:
         raise DataError(f"None of the {len(positions):,} records can be predicted: {_why(bad, predictor.modality)}.")
     labels, task = predictor.task.columns, str(predictor.options.task)
+    unread = len({value.record for value in bad.values.values() if value.modality in ("", predictor.modality)})
     where = table if len(bad) else None
-    return Predicted(out, task, labels, len(positions), count, len(bad), where, counts)
+    return Predicted(out, task, labels, len(positions), count, unread, where, counts)
 
 
 def _source_words(run: Run, source: str | Path, part: str, extensions: Extensions) -> list[str]:

@@ -110,11 +110,15 @@ class Collection:
         else:
             files = {one: part for one, part in self.parts.items() if part.reads_files}
             fitting = [one for one, part in files.items() if path.suffix.lower() in part.extensions]
-            asked = (
-                self._first_of(fitting or list(files), path, name)
-                if files
-                else self._first_of(list(self.parts), _words_in(path, name), name)
-            )
+            readers = [one for one in self.parts if one not in files]
+            if fitting or not readers:
+                asked = self._first_of(fitting or list(files), path, name)
+            else:  # what no modality of files reads are words
+                try:
+                    asked = self._first_of(list(files), path, name) if files else None
+                except RunError:
+                    asked = None
+                asked = asked or self._first_of(readers, _words_in(path, name), name)
         key = secrets.token_urlsafe(12)
         self._uploads[key] = asked
         while len(self._uploads) > KEPT:

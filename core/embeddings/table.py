@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import RecordColumns
+from sensorium.contracts.record_columns import is_mixed
 from sensorium.data.summary import summarize
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.run_evaluation import RunEvaluation
@@ -150,6 +151,8 @@ def _without_ids(columns: RecordColumns, labels: Sequence[str]) -> RecordColumns
 def _plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a column as one array, not dictionary-encoded, null where a number is nan."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if is_mixed(whole.type):  # numbers here, words there: a column of files has one type
+        return pa.array([None if cell is None else str(cell) for cell in whole.to_pylist()], pa.string())
     if pa.types.is_dictionary(whole.type):
         whole = whole.dictionary_decode()
     if pa.types.is_floating(whole.type):

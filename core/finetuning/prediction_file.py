@@ -82,8 +82,9 @@ def write_predictions_file(path: Path, batches: Iterable[dict[str, list[Any]]]) 
             except OSError as error:
                 raise RunError(not_written(path, error, temporary.stat().st_size)) from error
             count += len(rows)
+            is_of_classes = any(name.startswith(PROBABILITY) for name in columns)
             for name, cells in columns.items():
-                if name.startswith(PREDICTION) and not isinstance(cells[0], float):
+                if name.startswith(PREDICTION) and is_of_classes:
                     counts.setdefault(name, Counter()).update(cells)
         if writer is not None:
             writer.close()

@@ -134,10 +134,20 @@ class Tuning:
             report(number, {f"folds/{name}": value for name, value in metrics.items()})
             if task.is_better(metrics[task.metric], best.metric):
                 best = BestEpoch(number, metrics[task.metric], held_out)
+        if best.held_out is not None and not task.is_regression and self.labeled.targets().shape[1] == 1:
+            learned = np.flatnonzero(self._is_learned(folds_N)[rows])  # others say nothing of how sure a model is
+            best = replace(best, held_out=best.held_out.select(learned) if len(learned) else None)
         epochs = self._epochs(np.arange(len(folds_N)), f"{self.name}, all labels")
         model = next(model for model, epoch in epochs if epoch.number == best.epoch)
         epochs.close()
         return _done(model), best
+
+    def _is_learned(self, folds_N: np.ndarray) -> np.ndarray:
+        """Return whether the model that a record was held out from has seen its class, bool (N,)."""
+        _, class_N = np.unique(np.asarray(self.labeled.targets())[:, 0], return_inverse=True)
+        count_CF = np.zeros((class_N.max() + 1, folds_N.max() + 1), np.int64)
+        np.add.at(count_CF, (class_N, folds_N), 1)
+        return count_CF.sum(1)[class_N] > count_CF[class_N, folds_N]
 
     @property
     def _starts_at_probe(self) -> bool:

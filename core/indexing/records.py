@@ -19,6 +19,7 @@ from sensorium.embeddings.table import CAPTION, LABEL, PATH, is_vector
 from sensorium.errors import RunError, not_found
 from sensorium.indexing.approximate import Lists, build_lists, is_approximate, sample_of
 from sensorium.indexing.filters import all_of, equal, literal, names_of_columns, with_stored_names
+from sensorium.neighbors.index import SMALL
 from sensorium.runs.atomic import write_json
 
 TABLE, LISTS = "records", "index.json"
@@ -173,7 +174,11 @@ class RecordIndex:
         query = query.distance_type("cosine").limit(min(count, searched)).select([*self._shown, "_distance"])
         if condition is not None:
             query = query.where(condition, prefilter=True)
-        query = query.nprobes(lists.nprobe) if (lists := self.lists.get(modality)) else query.bypass_vector_index()
+        lists = self.lists.get(modality)
+        if lists is None or (condition is not None and searched <= SMALL):
+            query = query.bypass_vector_index()
+        else:  # under a condition as many lists more as it takes to find so many records
+            query = query.minimum_nprobes(lists.nprobe).maximum_nprobes(0)
         return [self._record(row) for row in query.to_arrow().to_pylist()], searched
 
     def records(self, ids: Sequence[str]) -> list[IndexedRecord]:

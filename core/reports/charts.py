@@ -5,6 +5,7 @@ Colors of text, axes and background are the page's own, which are light or dark.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,7 +149,7 @@ def shown_labels(labels: Sequence[Any]) -> list[Any] | None:
     if not known:
         return None
     if all(isinstance(label, int | float) for label in known) and len(set(known)) > CLASSES:
-        return [None if label is None else float(label) for label in labels]
+        return [None if label is None or not math.isfinite(label) else float(label) for label in labels]
     names, counts = np.unique([str(label) for label in known], return_counts=True)
     kept = set(names[np.argsort(-counts, kind="stable")[:CLASSES]]) if len(names) > CLASSES else set(names)
     return [NONE if label is None else str(label) if str(label) in kept else OTHER for label in labels]

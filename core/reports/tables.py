@@ -68,6 +68,7 @@ def _shown(name: str, table: ResultsTable, folder: Path | None) -> ShownTable:
         shown.breakdowns = {
             path.stem.removeprefix(f"{Path(name).name}-"): _breakdown(path)
             for path in sorted(folder.glob(f"{name}-*.csv"))
+            if "-" not in path.stem.removeprefix(f"{Path(name).name}-")  # those of `knn-5` are not of `knn`
         }
         if (plot := folder / f"{name}.png").exists():
             with Image.open(plot) as image:

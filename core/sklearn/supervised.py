@@ -39,9 +39,10 @@ class _Supervised(BaseEstimator):
     def _predicted(self, X: Any) -> list[Any]:
         check_is_fitted(self)
         with as_value_errors():
-            values = read_records(self, X, self._fields(), fitting=False)
             predictor = self.kept_.predictor
-            return predictor.predict(values[predictor.model.plan.fields[predictor.modality]])
+            fields = predictor.model.plan.fields
+            values = read_records(self, X, list(fields.values()), fitting=False)
+            return predictor.predict(values[fields[predictor.modality]])
 
     def _fields(self) -> list[str]:
         return list(plan_of(self.recipe, self.overrides, self.run).fields.values())
@@ -179,7 +180,7 @@ def _labels_of(estimator: Any, y: Any, values: Mapping[str, Any]) -> tuple[np.nd
     if y_N.dtype.kind == "f":
         known_N = ~np.isnan(y_N)
     else:
-        known_N = np.array([cell is not None and cell == cell for cell in y_N.tolist()], bool)
+        known_N = np.array([cell is not None and str(cell) != "<NA>" and cell == cell for cell in y_N.tolist()], bool)
     if not known_N.any():
         raise ValueError("y has no label.")
     if y_N.dtype == object:

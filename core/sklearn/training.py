@@ -29,6 +29,8 @@ LABEL = "label"
 IN_MEMORY = (
     "data.val=0",
     "data.test=0",
+    "data.select=null",
+    "data.split=random",
     "data.workers=0",
     "data.cache=ram",
     "evaluate.evaluators={}",
@@ -62,9 +64,10 @@ def plan_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None
 
 def pretrain(recipe: RecipeLike, overrides: Sequence[str], values: Mapping[str, Any], seed: int, folder: Path) -> Path:
     """Train without labels, and return the run folder."""
-    batch = read_recipe(recipe, load_extensions().registry, overrides).data.batch
+    data = read_recipe(recipe, load_extensions().registry, [*IN_MEMORY, *overrides]).data
     count = len(next(iter(values.values())))
-    changes = [*IN_MEMORY, f"data.batch={min(batch, count)}", *overrides, f"seed={seed}"]
+    most = max(1, int(count * (1 - data.val) * (0.8 if data.val else 1)))  # a part drawn by a hash may be larger
+    changes = [*IN_MEMORY, *overrides, f"data.batch={min(data.batch, most)}", f"seed={seed}"]
     return fit(recipe, changes, source=dict(values), run_dir=folder / "pretrained", evaluate=False).run.folder  # type: ignore[union-attr]
 
 

@@ -73,8 +73,9 @@ class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         with as_value_errors():
-            values = read_records(self, X, self._fields(), fitting=False)
-            return self._embedded({name: values[field] for name, field in self.kept_.model.plan.fields.items()})
+            fields = self.kept_.model.plan.fields
+            values = read_records(self, X, list(fields.values()), fitting=False)
+            return self._embedded({name: values[field] for name, field in fields.items()})
 
     def _embedded(self, values: dict[str, Any]) -> np.ndarray:
         embedded = self.kept_.model.embed(space=self.space, **values)

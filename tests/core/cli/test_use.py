@@ -89,6 +89,7 @@ def test_search_takes_modalities_part_and_json(runs, call):
             "captions": {"said": "green red", "mirrored": "der neerg"},
             "paths": {},
             "labels": {},
+            "previews": {},
         }
     ]
     everywhere, on_test = (
