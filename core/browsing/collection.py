@@ -114,16 +114,21 @@ class Collection:
             if fitting or not readers:
                 asked = self._first_of(fitting or list(files), path, name)
             else:  # what no modality of files reads are words
-                try:
-                    asked = self._first_of(list(files), path, name) if files else None
-                except RunError:
-                    asked = None
-                asked = asked or self._first_of(readers, _words_in(path, name), name)
+                asked = self._first_of_files(list(files), path, name) or self._first_of(
+                    readers, _words_in(path, name), name
+                )
         key = secrets.token_urlsafe(12)
         self._uploads[key] = asked
         while len(self._uploads) > KEPT:
             self._uploads.popitem(last=False)
         return key
+
+    def _first_of_files(self, names: list[str], path: Path, name: str) -> Asked | None:
+        """Return what the first modality reads of a file, None where none does."""
+        try:
+            return self._first_of(names, path, name) if names else None
+        except RunError:
+            return None
 
     def asked_file(self, key: str) -> Asked:
         """Return what a file asked for that was uploaded before.
