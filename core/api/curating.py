@@ -105,6 +105,11 @@ class Curated:
         if self.vectors is not None:
             file = EmbeddingFile(self.vectors)
             space = str(file.about.get("space", self.space))
+            if self.space == "embedding" and space != self.space:
+                raise RunError(
+                    f"{self.vectors} holds {space}, and what is asked for are embeddings in the joint space, in which "
+                    "prompts are compared: run embed with --space embedding."
+                )
             require_same(file, model, space)
             return on_rank_zero(lambda: use(self._of_run_file(file, space, run, evaluation, model), model))
 

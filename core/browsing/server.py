@@ -40,7 +40,13 @@ def serve(collection: Collection, port: int, announce: Callable[[str], None]) ->
         token = secrets.token_urlsafe(24)
         app = make_app(collection, token, f"sensorium-{port}")
         config = uvicorn.Config(
-            app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=2
+            app,
+            http="h11",
+            h11_max_incomplete_event_size=2**18,  # words of a query are in the address
+            log_level="warning",
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=2,
         )
         announce(f"http://{ADDRESS}:{port}/?token={token}")
         with suppress(KeyboardInterrupt):

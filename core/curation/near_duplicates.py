@@ -20,6 +20,7 @@ from sensorium.data.splits import PARTS
 from sensorium.errors import check_range
 from sensorium.mining.duplicates import duplicate_classes
 from sensorium.neighbors.search import IndexOptions
+from sensorium.neighbors.similarity import similarity_blocks
 
 NEIGHBORS = 16
 """Neighbors of a record that may be its duplicates; records of more duplicates are connected through these."""
@@ -117,7 +118,7 @@ def find_near_duplicates(
         index: how neighbors are searched.
     """
     x_MD = partly_whitened(records.x_MD)
-    pairs = _similar_pairs(x_MD, min(options.threshold, LEAST), index or IndexOptions())
+    pairs = _similar_pairs(x_MD, options.threshold, index or IndexOptions())
     near = pairs.rows_P2[: pairs.at_least(options.threshold)]
     count = len(records)
     graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), (count, count))
@@ -132,28 +133,61 @@ def find_near_duplicates(
     return NearDuplicates(x_MD, pairs, group_M, kept_M, _leaks(records.part_M, group_M), nearest_M, cosine_M)
 
 
-def _similar_pairs(x_MD: Tensor, least: float, index: IndexOptions) -> Pairs:
-    """Return pairs of a cosine of `least` or more, enough to connect all that are connected.
+def _similar_pairs(x_MD: Tensor, threshold: float, index: IndexOptions) -> Pairs:
+    """Return pairs of a cosine of `LEAST`, or the threshold if that is less, or more: enough to connect all records
+    that a threshold connects.
 
     Equal vectors are found first and stand for each other, so that a thousand blank images do not crowd out all else.
     """
+    least = min(threshold, LEAST)
     class_M = duplicate_classes(x_MD, None)
     first_C = np.unique(class_M, return_index=True)[1]
     equal = np.flatnonzero(first_C[class_M] != np.arange(len(x_MD)))
     found = [np.stack([first_C[class_M[equal]], equal], 1)]
     cosines, searched = [np.ones(len(equal), np.float32)], "exact search"
     if len(first_C) > 1:
-        scores_CK, others_CK, searched = nearest_others(
-            x_MD[torch.from_numpy(first_C).to(x_MD.device)], NEIGHBORS, index
-        )
+        x_CD = x_MD[torch.from_numpy(first_C).to(x_MD.device)]
+        scores_CK, others_CK, searched = nearest_others(x_CD, NEIGHBORS, index)
         rows, columns = np.nonzero(scores_CK >= least)
         found.append(np.stack([first_C[rows], first_C[others_CK[rows, columns]]], 1))
         cosines.append(scores_CK[rows, columns])
+        bridges_B2, cosine_B = _bridges(x_CD, scores_CK, others_CK, threshold)
+        found.append(first_C[bridges_B2])
+        cosines.append(cosine_B)
     rows_P2, cosine_P = np.sort(np.concatenate(found), axis=1), np.concatenate(cosines)
     rows_P2, once = np.unique(rows_P2, axis=0, return_index=True)
     cosine_P = np.minimum(cosine_P[once], 1)
     order = np.argsort(-cosine_P, kind="stable")
     return Pairs(rows_P2[order], cosine_P[order], searched)
+
+
+def _bridges(
+    x_CD: Tensor, scores_CK: np.ndarray, others_CK: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs (B, 2), and their cosines (B,), that connect what K neighbors leave apart, such as two clips of
+    one scene: the neighbors of a frame may all be frames of its own clip.
+
+    Only records whose K neighbors all are duplicates may have more; they are compared with all. Of two sets of records
+    that are connected within, the most alike pair is enough.
+    """
+    count = len(x_CD)
+    rows, columns = np.nonzero(scores_CK >= threshold)
+    graph = coo_array((np.ones(len(rows), bool), (rows, others_CK[rows, columns])), (count, count))
+    class_C = connected_components(graph, directed=False)[1]
+    full = np.flatnonzero(scores_CK[:, -1] >= threshold)
+    found, cosines = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+    x_FD = x_CD[torch.from_numpy(full).to(x_CD.device)]
+    for block, s_BC in similarity_blocks(x_FD, x_CD) if len(full) else ():
+        cosine_BC, of_block = s_BC.float().cpu().numpy(), full[block]
+        one, other = np.nonzero(cosine_BC >= threshold)
+        apart = class_C[of_block[one]] != class_C[other]
+        one, other = one[apart], other[apart]
+        cosine_P, classes_P = cosine_BC[one, other], class_C[of_block[one]].astype(np.int64) * count + class_C[other]
+        order = np.lexsort((-cosine_P, classes_P))
+        best = order[np.unique(classes_P[order], return_index=True)[1]]
+        found.append(np.stack([of_block[one[best]], other[best]], 1))
+        cosines.append(cosine_P[best].astype(np.float32))
+    return np.concatenate(found), np.concatenate(cosines)
 
 
 def _leaks(part_M: np.ndarray, group_M: np.ndarray) -> np.ndarray:

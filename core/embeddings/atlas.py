@@ -6,7 +6,6 @@ Columns as Embedding Atlas reads them (https://apple.github.io/embedding-atlas):
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +18,7 @@ from PIL import Image
 
 from sensorium.embeddings.drawing import RecordImages
 from sensorium.embeddings.file import EmbeddingFile
-from sensorium.embeddings.parts import STORED
+from sensorium.embeddings.parts import with_stored_names
 from sensorium.embeddings.projection import project
 from sensorium.embeddings.table import CAPTION, is_vector
 from sensorium.neighbors.index import make_index
@@ -81,9 +80,7 @@ class _Copy:
         drawn = [PREVIEW + name for name in pictures.modalities]
         fields = [*before, *(pa.field(name, x.type) for name, x in added.items())]
         fields += [pa.field(name, PICTURE) for name in drawn]
-        names = {field.name.replace(".", "_"): field.name for field in fields}
-        metadata = {**(before.metadata or {}), STORED: json.dumps(names)}
-        self.schema = pa.schema([field.with_name(at) for at, field in zip(names, fields, strict=True)], metadata)
+        self.schema = with_stored_names(pa.schema(fields, before.metadata))
 
     def write(self, path: Path) -> None:
         """Write the file."""

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sensorium.embeddings.table import is_vector, with_columns
+from sensorium.embeddings.table import is_vector, stored_names, with_columns
 from sensorium.errors import RunError
 from sensorium.runs.atomic import not_written, sweep, write_atomically, write_json
 
@@ -140,18 +140,18 @@ def _write_parquet(path: Path, schema: pa.Schema, groups: Iterator[pa.Table]) ->
         os.fsync(file.fileno())
 
 
+def with_stored_names(schema: pa.Schema) -> pa.Schema:
+    """Return a schema whose columns have no dots in their names, and metadata that say what they stand for."""
+    stored = stored_names(schema.names)
+    metadata = {**(schema.metadata or {}), STORED: json.dumps({at: name for name, at in stored.items()})}
+    return pa.schema([field.with_name(stored[field.name]) for field in schema], metadata)
+
+
 def _write_lance(path: Path, schema: pa.Schema, groups: Iterator[pa.Table]) -> None:
     """Write a dataset whose columns have no dots in their names, as Lance demands; what they stand for is noted."""
     import lance
 
-    stored: dict[str, str] = {}
-    for name in schema.names:
-        other = name.replace(".", "_")
-        while other in stored:
-            other += "_"
-        stored[other] = name
-    renamed = pa.schema([field.with_name(name) for name, field in zip(stored, schema, strict=True)])
-    renamed = renamed.with_metadata({**(schema.metadata or {}), STORED: json.dumps(stored)})
+    renamed = with_stored_names(schema)
     batches = (batch for rows in groups for batch in pa.Table.from_arrays(rows.columns, schema=renamed).to_batches())
     lance.write_dataset(pa.RecordBatchReader.from_batches(renamed, batches), str(path), schema=renamed)
 

@@ -158,3 +158,14 @@ def _plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     if pa.types.is_floating(whole.type):
         whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
     return whole
+
+
+def stored_names(names: Sequence[str]) -> dict[str, str]:
+    """Return name -> the name without dots that it is stored under, as Lance demands; no two are the same."""
+    stored: dict[str, str] = {}
+    for name in names:
+        other = name.replace(".", "_")
+        while other in stored.values():
+            other += "_"
+        stored[name] = other
+    return stored

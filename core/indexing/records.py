@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sensorium.data.summary import RecordSummary
 from sensorium.embeddings.parts import STORED
-from sensorium.embeddings.table import CAPTION, LABEL, PATH, is_vector
+from sensorium.embeddings.table import CAPTION, LABEL, PATH, is_vector, stored_names
 from sensorium.errors import RunError, not_found
 from sensorium.indexing.approximate import Lists, build_lists, is_approximate, sample_of
 from sensorium.indexing.filters import all_of, equal, literal, names_of_columns, with_stored_names
@@ -313,14 +313,3 @@ def require_lancedb() -> None:
     """
     if find_spec("lancedb") is None:
         raise RunError("An index of records needs LanceDB: run pip install 'sensorium[index]'.")
-
-
-def stored_names(names: Sequence[str]) -> dict[str, str]:
-    """Return name -> the name without dots that it is stored under, as Lance demands; no two are the same."""
-    stored: dict[str, str] = {}
-    for name in names:
-        other = name.replace(".", "_")
-        while other in stored.values():
-            other += "_"
-        stored[name] = other
-    return stored

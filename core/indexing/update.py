@@ -74,7 +74,7 @@ def _opened(folder: Path, file: EmbeddingFile) -> RecordIndex:
     index = RecordIndex(folder)
     known = index.schema
     for field in file.row_schema:
-        if field.name in known.names and known.field(field.name).type != field.type:
+        if field.name in known.names and not _fits(field.type, known.field(field.name).type):
             raise RunError(
                 f"'{field.name}' is {field.type} in these records and {known.field(field.name).type} in '{folder}': "
                 "index into another folder."
@@ -84,11 +84,18 @@ def _opened(folder: Path, file: EmbeddingFile) -> RecordIndex:
     return index
 
 
+def _fits(new: pa.DataType, known: pa.DataType) -> bool:
+    """Whether cells of a type can stand among others: one file may have whole numbers where another has fractions."""
+    return new == known or pa.types.is_null(new) or (pa.types.is_integer(new) and pa.types.is_floating(known))
+
+
 class _Batch:
     """Some records beside what the index has of them."""
 
     def __init__(self, index: RecordIndex, rows: pa.Table, draw: Thumbnails | None) -> None:
         self.index, self.draw = index, draw
+        types = {name: index.schema.field(name).type for name in rows.column_names if name in index.schema.names}
+        rows = pa.table({name: rows[name].cast(types.get(name, rows[name].type)) for name in rows.column_names})
         self.rows = with_columns(rows, _without_previews(index.schema))
         self.known = index.rows(rows["id"].to_pylist())
         at_M = pc.index_in(rows["id"].combine_chunks(), value_set=self.known["id"].combine_chunks())

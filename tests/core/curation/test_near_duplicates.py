@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from sensorium.curation.near_duplicates import DuplicateOptions, find_near_duplicates
+from sensorium.curation.near_duplicates import DuplicateOptions, _similar_pairs, find_near_duplicates
 from sensorium.errors import SensoriumError
 from sensorium.neighbors.search import IndexOptions
 from tests.core.curation.planted import blobs, records
@@ -114,3 +117,21 @@ def test_members_of_a_tight_cluster_are_no_duplicates():
 def test_a_threshold_is_a_cosine(threshold):
     with pytest.raises(SensoriumError, match="threshold"):
         DuplicateOptions(threshold=threshold)
+
+
+def test_clips_of_one_scene_are_connected_though_their_own_frames_are_nearer():
+    """Two sets of 20, more alike within than across: the 16 nearest of each record are of its own set."""
+    rng = np.random.default_rng(0)
+    noise_MD = 0.02 * rng.standard_normal((40, 64))
+    base_MD = np.zeros((40, 64))
+    base_MD[:, 0], base_MD[:20, 1], base_MD[20:, 1] = 1.0, 0.18, -0.18
+    x_MD = torch.nn.functional.normalize(torch.from_numpy(base_MD + noise_MD), dim=1).float()
+    cosine_MM = (x_MD @ x_MD.T).numpy()
+    assert cosine_MM[:20, :20].min() > cosine_MM[:20, 20:].max() > 0.9
+    pairs = _similar_pairs(x_MD, 0.9, IndexOptions())
+    near = pairs.rows_P2[: pairs.at_least(0.9)]
+    graph = coo_array((np.ones(len(near)), (near[:, 0], near[:, 1])), (40, 40))
+    assert connected_components(graph, directed=False)[0] == 1
+    across = near[(near[:, 0] < 20) & (near[:, 1] >= 20)]
+    assert 1 <= len(across) <= 40, "of two sets the most alike pair of a block is enough"
+    assert np.allclose(pairs.cosine_P, cosine_MM[pairs.rows_P2[:, 0], pairs.rows_P2[:, 1]], atol=1e-5)

@@ -13,6 +13,7 @@ import sensorium
 from sensorium.embeddings import projector as module
 from sensorium.embeddings.atlas import atlas_options
 from sensorium.embeddings.projection import project
+from sensorium.embeddings.table import stored_names
 from sensorium.errors import RunError
 from tests import toys
 
@@ -113,3 +114,11 @@ def test_what_cannot_be_mapped_is_refused_before_anything_is_read(run, tmp_path,
     monkeypatch.setattr("sensorium.embeddings.projection.find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"pip install 'sensorium\[umap\]'"):
         embed(run, tmp_path / "v.parquet", atlas=True, projection="umap")
+
+
+def test_names_that_differ_by_a_dot_alone_are_kept_apart():
+    names = ["id", "label.a.b", "label.a_b", "label_a_b"]
+    stored = stored_names(names)
+    assert list(stored) == names
+    assert len(set(stored.values())) == 4
+    assert not any("." in name for name in stored.values())
