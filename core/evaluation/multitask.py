@@ -60,7 +60,7 @@ class Multitask(Evaluator):
         for task in self.tasks:
             rows = _known(train, modality, task)
             values = train.labels[task][rows]
-            classes = sorted(set(values.tolist()))
+            classes = sorted(set(values.tolist()), key=lambda value: (isinstance(value, str), value))
             if len(classes) > 2:
                 raise SensoriumError(
                     f"The label '{task}' has {len(classes)} classes, a task has two: name the tasks by 'labels'."

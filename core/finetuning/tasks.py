@@ -149,6 +149,8 @@ class MultitaskClassification(Multitask, Task):
     def fit(self, train):
         """Read the two classes of each label column; compute their weights."""
         super().fit(train)
+        if not self.positive:
+            raise SensoriumError(f"No label of {', '.join(self.tasks)} has two classes in the train part.")
         if self.class_weights is None:
             return
         if self.class_weights == "balanced":

@@ -159,3 +159,10 @@ def test_the_probe_of_a_class_that_no_record_has_predicts_it_never():
     one = linear_probe(task, x_ND, np.zeros((20, 1)), [str(row) for row in range(20)], 0, torch.device("cpu"))
     assert (one.outputs(x_ND).argmax(1) == 0).all()
     assert one.about == "one class"
+
+
+def test_several_labels_of_one_class_each_are_no_task():
+    with pytest.raises(SensoriumError, match="No label of x, y has two classes in the train part"):
+        fitted(MultitaskClassification(None, "a"), x=[1, 1, None], y=["no", "no", "no"])
+    task = fitted(MultitaskClassification(None, "a"), x=[1, "unknown", 1], y=["no", "no", "no"])
+    assert task.positive == {"x": "unknown"}
