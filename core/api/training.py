@@ -139,7 +139,12 @@ def fit(
             if found is not None:  # a damaged checkpoint may have been passed over
                 log.info("%s", found if resumed is None else replace(found, step=resumed.step))
             announce(plan, *begun.named, begun.extensions, fabric, run, resumed is not None)
-        with raised(), numeric_settings(plan.recipe.train):
+        with (
+            raised(),
+            numeric_settings(plan.recipe.train),
+            watched(fabric, run, plan.recipe.train.timeout),
+            memory_advised(plan.recipe),
+        ):
             return _train(plan, begun.source, run, fabric, resumed, data_changed, evaluate)
     except KeyboardInterrupt as error:
         stopped = stopped_training(error, run, plan.tables, started)
@@ -178,19 +183,6 @@ def _run_folder(lock: RunLock, run: Run | None, found: Found | None, run_dir: st
 
 
 def _train(
-    plan: Plan,
-    source: Source | None,
-    run: Run,
-    fabric: Fabric,
-    resumed: Resumption | None,
-    data_changed: bool,
-    evaluate: bool,
-) -> Model:
-    with watched(fabric, run, plan.recipe.train.timeout), memory_advised(plan.recipe):
-        return _train_on_records(plan, source, run, fabric, resumed, data_changed, evaluate)
-
-
-def _train_on_records(
     plan: Plan,
     source: Source | None,
     run: Run,
