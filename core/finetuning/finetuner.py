@@ -54,6 +54,11 @@ TUNED: dict[Initialization, str] = {
     "trained": "fine-tuned",
 }
 """Initialization of the encoder -> the row of the table with its frozen features, and with the trained encoder."""
+HELD_OUT = {
+    "val": "the val part, by which the epoch is chosen (data.val=0 chooses it in folds of the train part)",
+    "test": "the test part, which the rows of the table are measured on",
+}
+"""Part -> what its labels are for."""
 Part = str | np.ndarray
 """A part by its name, or positions in the source."""
 
@@ -132,15 +137,14 @@ class Finetuner:
         """Decode the labeled records and the parts that are measured.
 
         Raises:
-            DataError: when the labels of a draw allow no task, or no choice of the epoch.
+            DataError: when the labels of a draw allow no task, or no metric of what is measured.
         """
         with timed(f"reading {len(self.train):,} labeled records and the test part"):
             self.cache = self.reader.keep(self.train, self.fabric.device)
-            for part in ("test",) if self.by_folds else ("val", "test"):
+            for part in self._held_out:
                 self.reader.keep(part, self.fabric.device)
             self.labeled = self._read_labeled(self.draws)
-        for seed, labeled in enumerate(self.labeled if self.by_folds else ()):
-            labeled.folds(seed)
+        self._require_metrics()
 
     def notes(self) -> list[str]:
         """Return sentences on the labels that a user must read before the training."""
@@ -191,6 +195,11 @@ class Finetuner:
         predictor = Predictor(model, self.modality, finetuned, self.labeled[0].task, self.options, temperature)
         predictor.save(self.run)
         return predictor
+
+    @property
+    def _held_out(self) -> tuple[str, ...]:
+        """The parts that outputs are measured on."""
+        return ("test",) if self.by_folds else ("val", "test")
 
     @property
     def name(self) -> str:
@@ -254,6 +263,21 @@ class Finetuner:
             for draw in draws
         ]
         return [LabeledRecords(of_seed, self._fitted_task(of_seed)) for of_seed in tables]
+
+    def _require_metrics(self) -> None:
+        """Raise an error where labels give no metric to choose the epoch by, or to report: before any training."""
+        read = {
+            part: self._read(part, lambda batch: torch.zeros(len(batch), 1))
+            for part in self._held_out
+            if len(self.reader.parts[part])  # an estimator has no test part
+        }
+        for seed, labeled in enumerate(self.labeled):
+            if self.by_folds:
+                folds_N = labeled.folds(seed)
+                held_out = labeled.table.select(np.flatnonzero(folds_N < labeled.held_out_folds))
+                labeled.require_metric(held_out, "the folds of the train part, in which the epoch is chosen")
+            for part, table in read.items():
+                labeled.require_metric(table, HELD_OUT[part])
 
     def _task(self, train: FeatureTable) -> Task:
         """Return the task for the labels that the train part has, not fitted."""

@@ -6,12 +6,12 @@ Letters: N records, L label columns.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sensorium.contracts import Task
-from sensorium.errors import DataError
+from sensorium.errors import DataError, SensoriumError
 from sensorium.evaluation.folds import assign_folds
 from sensorium.feature_table import FeatureTable
 
@@ -69,3 +69,25 @@ class LabeledRecords:
                 f"for {FOLDS} folds: give more labels, or a val part to choose the epoch on (data.val)."
             )
         return folds_N
+
+    def require_metric(self, table: FeatureTable, where: str) -> None:
+        """Raise an error where the labels of other records give no metric, whatever the outputs are.
+
+        Args:
+            table: their labels; its features are not used.
+            where: what they are, in words.
+
+        Raises:
+            DataError: which says why.
+        """
+        (modality,) = table.features or ("",)
+        if not modality:
+            raise DataError(f"No record can be read of {where}.")
+        outputs_NK = np.random.default_rng(0).standard_normal((len(table), self.task.output_dim)).astype(np.float32)
+        outputs_NK[~table.present[modality]] = np.nan
+        try:
+            metrics = self.task.measure(replace(table, features={modality: outputs_NK}))
+        except SensoriumError as error:
+            raise DataError(f"There is no {self.task.metric} of {where}: {error}") from error
+        if not np.isfinite(metrics[self.task.metric]):
+            raise DataError(f"There is no {self.task.metric} of {where}: too few of its records have the label.")

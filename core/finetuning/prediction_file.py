@@ -40,17 +40,19 @@ def prediction_rows(predictor: Predictor, ids: Sequence[str], outputs_NK: np.nda
     """Return the columns of a file of predictions for N records.
 
     "id" and "prediction", and of classes "probability.NAME" for each; of several label columns "prediction.LABEL", its
-    more probable class, and "probability.LABEL", that of its positive class.
+    more probable class, and "probability.LABEL", that of its positive class. Classes of several types are words.
     """
     predictions, task = predictor.predictions(outputs_NK), predictor.task
     if not isinstance(predictions[0], Mapping):
-        return {"id": list(ids), PREDICTION: predictions}
+        return {"id": list(ids), PREDICTION: [float(number) for number in predictions]}
     columns: dict[str, list[Any]] = {"id": list(ids)}
     if task.takes_several_labels:
         for name in predictions[0]:
             columns[f"{PREDICTION}.{name}"] = [int(p[name] > 0.5) for p in predictions]
     else:
-        columns[PREDICTION] = [max(p, key=p.__getitem__) for p in predictions]
+        of_one_type = len({type(name) for name in predictions[0]}) == 1  # or else they are words, in every batch
+        named = [max(p, key=p.__getitem__) for p in predictions]
+        columns[PREDICTION] = named if of_one_type else [str(name) for name in named]
     return columns | {f"{PROBABILITY}{name}": [p[name] for p in predictions] for name in predictions[0]}
 
 
@@ -72,7 +74,7 @@ def write_predictions_file(path: Path, batches: Iterable[dict[str, list[Any]]]) 
     counts: dict[str, Counter[Any]] = {}
     try:
         for columns in _gathered(batches):
-            rows = pa.table({name: _column(cells) for name, cells in columns.items()})
+            rows = pa.table(columns)
             try:
                 if writer is None:
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +108,3 @@ def _gathered(batches: Iterable[dict[str, list[Any]]]) -> Iterator[dict[str, lis
     if held:
         yield held
 
-
-def _column(cells: Sequence[Any]) -> pa.Array:
-    """Return cells as a column of their type; classes of several types are words."""
-    if len({type(cell) for cell in cells}) == 1:
-        return pa.array(cells)
-    return pa.array([str(cell) for cell in cells])

@@ -413,6 +413,30 @@ def test_one_class_is_told_before_a_record_is_decoded_and_leaves_no_folder(run, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("part", "label", "value", "changes", "why"),
+    [
+        ("val", "class", None, [], "no accuracy of the val part, by which the epoch is chosen .data.val=0"),
+        ("test", "class", None, [], "no accuracy of the test part"),
+        ("test", "even", 0, ["finetune.task=multitask", "finetune.labels=[even]"], "no ROC-AUC of the test part"),
+        ("val", "even", 0, ["finetune.task=multitask", "finetune.labels=[even]"], "no ROC-AUC of the val part"),
+        ("test", "size", 1.5, ["finetune.task=regression", "finetune.labels=[size]"], "no RMSE ↓ of the test part"),
+    ],
+)
+def test_labels_that_give_no_metric_are_told_before_the_training(
+    run, tmp_path, monkeypatch, part, label, value, changes, why
+):
+    class Bare(Marked):
+        def key(self, index):
+            key = super().key(index)
+            labels = {**key.labels, **({label: value} if key.split == part else {})}
+            return Record(key.id, {}, labels, key.split, key.group)
+
+    monkeypatch.setattr("sensorium.finetuning.tuning.train_epochs", None)  # nothing is trained
+    with pytest.raises(DataError, match=f"There is {why}"):
+        tuned(run, tmp_path / "out", *changes, source=Bare())
+
+
 def test_a_wrong_label_has_the_code_of_data(run, tmp_path):
     with pytest.raises(DataError, match="no label 'clas'"):
         tuned(run, tmp_path / "out", "finetune.labels=[clas]")

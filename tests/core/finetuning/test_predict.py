@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ import sensorium
 from sensorium.cli.main import main
 from sensorium.errors import DataError, RunError
 from sensorium.finetuning import prediction_file
-from sensorium.finetuning.prediction_file import write_predictions_file
+from sensorium.finetuning.prediction_file import prediction_rows, write_predictions_file
 from tests import toys
 from tests.core.finetuning.test_finetuner import BRIEF, QUICK, Marked
 
@@ -116,6 +117,19 @@ def test_memory_holds_one_row_group(tmp_path, monkeypatch):
     assert write_predictions_file(tmp_path / "out.parquet", batches())[0] == 10
     assert written == [4, 4, 2]
     assert seen == [0, 0, 4, 4, 8]
+
+
+def test_classes_of_several_types_are_words_in_every_row_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_file, "ROWS", 1)
+    task = SimpleNamespace(takes_several_labels=False)
+
+    def of(outputs_NK):
+        return [{1: float(first), "none": 1 - float(first)} for first in outputs_NK[:, 0]]
+
+    predictor = SimpleNamespace(task=task, predictions=of)
+    batches = [prediction_rows(predictor, [str(at)], np.full((1, 1), at)) for at in (1.0, 0.0)]
+    write_predictions_file(tmp_path / "out.parquet", batches)
+    assert pq.read_table(tmp_path / "out.parquet")["prediction"].to_pylist() == ["1", "none"]
 
 
 def test_a_failure_leaves_the_file_that_was_there(tmp_path):
