@@ -49,6 +49,19 @@ class Asked:
     id: str = ""
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A file that was uploaded, as modalities read it.
+
+    Args:
+        name: what its user calls it.
+        examples: modality -> what it reads of the file; the first is taken unless another is asked for.
+    """
+
+    name: str
+    examples: Mapping[str, Any]
+
+
 class Collection:
     """Records that are searched.
 
@@ -63,7 +76,7 @@ class Collection:
         self.model, self.index, self.previews, self.name = model, index, previews, name
         self.parts = model.plan.modalities
         self._ids = None if previews is None else previews.source.columns().id_column()
-        self._uploads: OrderedDict[str, Asked] = OrderedDict()
+        self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._one_at_a_time = threading.Lock()
 
     @property
@@ -90,55 +103,51 @@ class Collection:
             )
         if not reading:
             raise RunError(f"The run reads no words, but files: upload one. It has {', '.join(self.parts)}.")
-        return self._first_of([by] if by else reading, words, words)
+        return self._asked(words, self._read([by] if by else reading, words, words))
 
-    def ask_file(self, path: Path, name: str, by: str = "") -> str:
-        """Return the key of what an uploaded file asks for.
+    def keep_file(self, path: Path, name: str, by: str = "") -> str:
+        """Keep what modalities read of an uploaded file; return the key that it is asked for by.
 
         Args:
             path: where it is, with the extension of its name.
             name: what its user calls it.
-            by: the modality that reads it; by default the first that does.
+            by: the modality that reads it; by default all that do.
 
         Raises:
             RunError: when no modality reads it.
         """
-        if by and self.parts.get(by) is not None and not self.parts[by].reads_files:
-            asked = self._first_of([by], _words_in(path, name), name)
-        elif by:
-            asked = self._first_of([by], path, name)
-        else:
-            files = {one: part for one, part in self.parts.items() if part.reads_files}
-            fitting = [one for one, part in files.items() if path.suffix.lower() in part.extensions]
-            readers = [one for one in self.parts if one not in files]
-            if fitting or not readers:
-                asked = self._first_of(fitting or list(files), path, name)
-            else:  # what no modality of files reads are words
-                asked = self._first_of_files(list(files), path, name) or self._first_of(
-                    readers, _words_in(path, name), name
-                )
         key = secrets.token_urlsafe(12)
-        self._uploads[key] = asked
+        self._uploads[key] = Upload(name, self._read_file(path, name, by))
         while len(self._uploads) > KEPT:
             self._uploads.popitem(last=False)
         return key
 
-    def _first_of_files(self, names: list[str], path: Path, name: str) -> Asked | None:
-        """Return what the first modality reads of a file, None where none does."""
+    def _read_file(self, path: Path, name: str, by: str) -> dict[str, Any]:
+        """Return what each modality reads of a file: of those of files, or else of those of words."""
+        files = {one: part for one, part in self.parts.items() if part.reads_files}
+        if by:
+            return self._read([by], path if by in files else _words_in(path, name), name)
+        fitting = [one for one, part in files.items() if path.suffix.lower() in part.extensions]
+        if fitting or not self.readers:
+            return self._read(fitting or list(files), path, name)
         try:
-            return self._first_of(names, path, name) if names else None
-        except RunError:
-            return None
+            return self._read(list(files), path, name)
+        except RunError:  # what no modality of files reads are words
+            return self._read(self.readers, _words_in(path, name), name)
 
-    def asked_file(self, key: str) -> Asked:
-        """Return what a file asked for that was uploaded before.
+    def ask_file(self, key: str, by: str = "") -> Asked:
+        """Return what a file asks for that was uploaded before.
 
         Raises:
-            RunError: when it is kept no more.
+            RunError: when it is kept no more, or the modality did not read it.
         """
         if key not in self._uploads:
             raise RunError("The uploaded file is kept no more: upload it again.")
-        return self._uploads[key]
+        upload = self._uploads[key]
+        if by and by not in upload.examples:
+            known = ", ".join(upload.examples)
+            raise RunError(f"'{upload.name}' was read as {known}: upload it again to have it read as '{by}'.")
+        return self._asked(upload.name, upload.examples, by)
 
     def ask_record(self, id: str, by: str = "") -> Asked:
         """Return what a record asks for by its value of a modality: its neighbors.
@@ -187,22 +196,29 @@ class Collection:
         found, searched = self.index.nearest(target, asked.query_1D, count + bool(asked.id), condition)
         return [record for record in found if record.id != asked.id][:count], searched
 
-    def _first_of(self, names: list[str], raw: Any, words: str) -> Asked:
-        """Return what a raw value asks for, read by the first of some modalities that can."""
-        read, reasons = [], []
+    def _read(self, names: list[str], raw: Any, words: str) -> dict[str, Any]:
+        """Return what each of some modalities reads of a raw value, of those that can.
+
+        Raises:
+            RunError: when none can.
+        """
+        read, reasons = {}, []
         for name in names:
             try:
-                read.append((name, read_query(raw, self.parts, name).example))
+                read[name] = read_query(raw, self.parts, name).example
             except SensoriumError as error:
                 reasons.append(str(error))
         if not read:
             raise RunError(" ".join(dict.fromkeys(reasons)).replace(f"'{raw}'", f"'{words}'"))
-        (name, example), *others = read
-        part = self.parts[name]
+        return read
+
+    def _asked(self, words: str, examples: Mapping[str, Any], by: str = "") -> Asked:
+        """Return what is asked for by a modality, or the first, of those that read it."""
+        name = by or next(iter(examples))
         with self._one_at_a_time:
-            query_1D = self.model.encode(name, part.collate([example])).cpu()
-        shown = Shown(words) if self.previews is None else self.previews.shown_query(example, name, words)
-        return Asked(words, name, query_1D, {name: shown}, tuple(other for other, _ in others))
+            query_1D = self.model.encode(name, self.parts[name].collate([examples[name]])).cpu()
+        shown = Shown(words) if self.previews is None else self.previews.shown_query(examples[name], name, words)
+        return Asked(words, name, query_1D, {name: shown}, tuple(other for other in examples if other != name))
 
     def _position(self, id: str) -> int | None:
         """Return where the source has a record; None where it has none of this id."""

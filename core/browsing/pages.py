@@ -116,12 +116,12 @@ class _Pages:
         return RedirectResponse(address(fields), status_code=303)
 
     def _keep(self, file: UploadFile, by: str) -> str:
-        """Return the key of what an uploaded file asks for; the file itself is not kept."""
+        """Return the key of what modalities read of an uploaded file; the file itself is not kept."""
         name = Path(file.filename or "").name
         with tempfile.TemporaryDirectory(prefix="sensorium-upload-") as folder:
             path = Path(folder, "upload" + "".join(c for c in Path(name).suffix if c.isalnum() or c == "."))
             path.write_bytes(file.file.read())
-            return self.collection.ask_file(path, name, by)
+            return self.collection.keep_file(path, name, by)
 
     def _found(self, fields: Mapping[str, str]) -> _Found:
         """Return what the fields of an address ask for."""
@@ -147,7 +147,7 @@ class _Pages:
         if fields.get("id"):
             return self.collection.ask_record(fields["id"], by)
         if fields.get("file"):
-            return self.collection.asked_file(fields["file"])
+            return self.collection.ask_file(fields["file"], by)
         return self.collection.ask(fields["text"], by) if fields.get("text") else None
 
     def _condition(self, fields: Mapping[str, str]) -> str | None:

@@ -50,6 +50,9 @@ class RecordColumns:
     last: Column | None = None
 
     def __post_init__(self) -> None:
+        for name in ("ids", "splits", "groups"):
+            object.__setattr__(self, name, _without_view(getattr(self, name)))
+        object.__setattr__(self, "labels", {name: _without_view(column) for name, column in self.labels.items()})
         for name, column in self._named():
             if len(column) != self.count:
                 raise DataError(f"The column of {name} has {len(column):,} entries for {self.count:,} records.")
@@ -183,6 +186,12 @@ class RecordColumns:
         return found + [(f"the label '{name}'", column) for name, column in self.labels.items()]
 
 
+def _without_view(column: Any) -> Any:
+    """Return a column, string views as strings: few functions of Arrow take views."""
+    is_view = column is not None and pa.types.is_string_view(column.type)
+    return column.cast(pa.large_string()) if is_view else column
+
+
 def is_mixed(kind: pa.DataType) -> bool:
     """Whether the cells of an Arrow type are numbers in one record and strings in another."""
     return pa.types.is_dictionary(kind) and pa.types.is_union(kind.value_type)
@@ -214,7 +223,9 @@ def _canonical_bytes(column: Column) -> Iterator[Any]:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     yield column.is_valid().to_numpy(zero_copy_only=False)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if pa.types.is_null(column.type):
+        return
+    if not pa.types.is_primitive(column.type):  # strings, and decimals as such
         column = pc.fill_null(column.cast(pa.large_string()), "")
         yield pc.binary_length(column).to_numpy(zero_copy_only=False)
         for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
@@ -225,7 +236,7 @@ def _canonical_bytes(column: Column) -> Iterator[Any]:
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     if pa.types.is_temporal(column.type):
-        column = column.cast(pa.int64())
+        column = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64())
     yield f"{column.type}".encode()
     yield np.ascontiguousarray(pc.fill_null(column, 0).to_numpy(zero_copy_only=False))
 

@@ -107,4 +107,3 @@ def _gathered(batches: Iterable[dict[str, list[Any]]]) -> Iterator[dict[str, lis
             held = {}
     if held:
         yield held
-

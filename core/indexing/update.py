@@ -68,25 +68,29 @@ def update_index(folder: Path, file: EmbeddingFile, draw: Thumbnails | None, kin
 
 
 def _opened(folder: Path, file: EmbeddingFile) -> RecordIndex:
-    """Return the index of a folder with all columns of a file, made where there is none."""
+    """Return the index of a folder with all columns of a file, made where there is none.
+
+    A column without any value has no type yet: it waits for records that have one.
+    """
+    fields = [field for field in file.row_schema if not pa.types.is_null(field.type)]
     if not is_index(folder):
-        return RecordIndex.create(folder, file.row_schema)
+        return RecordIndex.create(folder, pa.schema(fields, file.row_schema.metadata))
     index = RecordIndex(folder)
     known = index.schema
-    for field in file.row_schema:
+    for field in fields:
         if field.name in known.names and not _fits(field.type, known.field(field.name).type):
             raise RunError(
                 f"'{field.name}' is {field.type} in these records and {known.field(field.name).type} in '{folder}': "
                 "index into another folder."
             )
-    if missing := [field for field in file.row_schema if field.name not in known.names]:
+    if missing := [field for field in fields if field.name not in known.names]:
         index.add_columns(missing)
     return index
 
 
 def _fits(new: pa.DataType, known: pa.DataType) -> bool:
     """Whether cells of a type can stand among others: one file may have whole numbers where another has fractions."""
-    return new == known or pa.types.is_null(new) or (pa.types.is_integer(new) and pa.types.is_floating(known))
+    return new == known or (pa.types.is_integer(new) and pa.types.is_floating(known))
 
 
 class _Batch:

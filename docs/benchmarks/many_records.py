@@ -64,7 +64,9 @@ def _work(stage: str, table: Path, folder: Path) -> None:
     read["columns"] = {"text": "group"}
     recipe = {
         "data": {"source": read, "batch": 256, "workers": 0, "val": 0.1, "test": 0.1},
-        "modalities": {"text": {"modality": MODALITY, "encoder": {"name": "transformer", "width": 32}, "views": "noisy"}},
+        "modalities": {
+            "text": {"modality": MODALITY, "encoder": {"name": "transformer", "width": 32}, "views": "noisy"}
+        },
         "objective": "vicreg",
         "train": {"steps": 1, "accelerator": "cpu"},
         "evaluate": {"evaluators": {}},

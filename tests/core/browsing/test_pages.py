@@ -110,6 +110,18 @@ def test_a_file_is_searched_for_and_its_page_opened_again(client):
     assert "is kept no more: upload it again" in client.page(400, file="unknown")
 
 
+def test_a_file_is_read_by_every_modality_that_can(client):
+    location = client.send({}, PAIRS[7].values["a"].encode(), "vector.txt")[0].getheader("location")
+    by_first = client.ask(location)[1]
+    assert "read as a; also as" in by_first
+    by_second = client.ask(f"{location}&by=b")[1]
+    assert "read as b; also as" in by_second
+    assert ids_in(by_second) == ids_in(client.page(text=PAIRS[7].values["a"], by="b"))
+    location = client.send({"by": "a"}, PAIRS[7].values["a"].encode(), "vector.txt")[0].getheader("location")
+    answer, text = client.ask(location.replace("by=a", "by=b"))
+    assert (answer.status, "was read as a: upload it again" in text) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [

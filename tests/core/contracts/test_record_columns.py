@@ -1,5 +1,8 @@
 """Columns of records say what keys say."""
 
+from datetime import date, time
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -106,6 +109,27 @@ def test_records_are_found_by_their_ids():
     assert sensorium.RecordColumns(3, pa.array(["a", "b", "c"])).positions_of(wanted).tolist() == [2, -1, 0]
     wanted = pa.array(["2", "3", "02", "-1", "x", "9" * 30])
     assert sensorium.RecordColumns(3).positions_of(wanted).tolist() == [2, -1, -1, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.nulls(3),
+        pa.array([date(2020, 1, 1), None, date(2021, 1, 1)]),
+        pa.array([time(1), None, time(2)], pa.time32("s")),
+        pa.array([Decimal("1.5"), None, Decimal("2")]),
+        pa.array(["a", None, "b"], pa.string_view()),
+        pa.array([True, None, False]),
+        pa.array([1.5, None, 2], pa.float16()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_fingerprint_takes_every_type_of_a_label(column):
+    once = RecordColumns(3, labels={"x": column}).fingerprint()
+    assert RecordColumns(3, labels={"x": pa.chunked_array([column[:1], column[1:]])}).fingerprint() == once
+    assert (
+        RecordColumns(3, labels={"x": pa.concat_arrays([column[:2], column[:1]])}).fingerprint() == once
+    ) == pa.types.is_null(column.type)
 
 
 def test_a_fingerprint_is_of_the_cells_alone(monkeypatch):

@@ -80,6 +80,17 @@ def test_a_label_that_is_new_becomes_a_column(run, tmp_path):
         sensorium.index(run, tmp_path, **known(pairs(range(3), weight=["light", "light", "heavy"])))
 
 
+def test_a_label_without_any_value_takes_the_type_of_its_first(run, tmp_path):
+    sensorium.index(run, tmp_path, **known(pairs(range(50), note=[None] * 50)))
+    assert RecordIndex(tmp_path).labels == ("class",)
+    more = sensorium.index(run, tmp_path, **known(pairs(range(40, 60), note=[None] * 10 + ["good"] * 10)))
+    assert (more.added, more.updated) == (10, 0)
+    index = RecordIndex(tmp_path)
+    assert index.count("a", index.condition(labels={"note": "good"})) == 10
+    again = sensorium.index(run, tmp_path, **known(pairs(range(40, 60), note=[None] * 20)))
+    assert (again.updated, again.unchanged) == (10, 10)
+
+
 def test_an_index_finds_what_the_records_give(run, whole):
     index, source = search(run, whole, 20), sensorium.search(run, PAIRS[7].values["a"], by="a", count=20, **known())
     assert [hit.id for hit in index] == [hit.id for hit in source]
