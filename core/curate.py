@@ -63,7 +63,7 @@ def duplicates(
     prefer: Literal["test", "train"] = "test",
     modality: str | None = None,
     part: str = "all",
-    space: str = "features",
+    space: Literal["features", "embedding"] | None = None,
     index: Literal["auto", "exact", "ivf", "hnsw"] = "auto",
     vectors: str | Path | None = None,
     seed: int = 0,
@@ -91,7 +91,8 @@ def duplicates(
             then val and test.
         modality: the modality that is compared; None takes the first.
         part: "train", "val", "test" or "all".
-        space: "features" of a run's encoder, or "embedding", the space that its objective compares in.
+        space: "features" of a run's encoder, or "embedding", the space that its objective compares in; None takes that
+            of the vectors, or else features.
         index: how neighbors are searched: "exact", or "ivf" or "hnsw" of FAISS; "auto" is exact for up to 200,000
             records, or where that takes minutes, otherwise "ivf".
         vectors: a file that `embed` wrote of the run's records, read in place of encoding them.
@@ -133,7 +134,7 @@ def outliers(
     k: int = 10,
     modality: str | None = None,
     part: str = "all",
-    space: str = "features",
+    space: Literal["features", "embedding"] | None = None,
     index: Literal["auto", "exact", "ivf", "hnsw"] = "auto",
     vectors: str | Path | None = None,
     seed: int = 0,
@@ -156,7 +157,8 @@ def outliers(
         k: neighbors of "knn" and "lof", >= 1: more than a strange record has copies.
         modality: the modality that is compared; None takes the first.
         part: "train", "val", "test" or "all".
-        space: "features" of a run's encoder, or "embedding", the space that its objective compares in.
+        space: "features" of a run's encoder, or "embedding", the space that its objective compares in; None takes that
+            of the vectors, or else features.
         index: how neighbors are searched, as in `duplicates`.
         vectors: a file that `embed` wrote of the run's records, read in place of encoding them.
         seed: of "isolation-forest", and of an approximate index.
@@ -196,7 +198,7 @@ def clusters(
     prompt_modality: str | None = None,
     modality: str | None = None,
     part: str = "all",
-    space: str | None = None,
+    space: Literal["features", "embedding"] | None = None,
     vectors: str | Path | None = None,
     seed: int = 0,
     checkpoint: str = "final",
@@ -225,7 +227,7 @@ def clusters(
         modality: the modality that is compared; None takes the first.
         part: "train", "val", "test" or "all".
         space: "features" of a run's encoder, or "embedding", the space that its objective compares in; None is
-            "embedding" with prompts, "features" without.
+            "embedding" with prompts, and without as in `duplicates`.
         vectors: a file that `embed` wrote of the run's records, read in place of encoding them.
         seed: of "kmeans", and of the sample of "hdbscan".
         checkpoint: as in `load`.
@@ -254,9 +256,18 @@ def clusters(
             {".png": lambda: draw_clusters(records, found, names)},
         )
 
-    space = space or ("embedding" if asked else "features")
     curated = Curated(
-        target, overrides, modality, part, space, vectors, checkpoint, device, source, extensions, handed_in
+        target,
+        overrides,
+        modality,
+        part,
+        "embedding" if asked else space,
+        vectors,
+        checkpoint,
+        device,
+        source,
+        extensions,
+        handed_in,
     )
     return curated.with_records(use)
 
@@ -272,7 +283,7 @@ def coverage(
     label: str | None = None,
     modality: str | None = None,
     part: str = "train",
-    space: str = "features",
+    space: Literal["features", "embedding"] | None = None,
     vectors: str | Path | None = None,
     seed: int = 0,
     checkpoint: str = "final",
@@ -295,7 +306,8 @@ def coverage(
         label: a label column of which is told how many records of each value are chosen; None takes the only one.
         modality: the modality that is compared; None takes the first.
         part: "train", "val", "test" or "all".
-        space: "features" of a run's encoder, or "embedding", the space that its objective compares in.
+        space: "features" of a run's encoder, or "embedding", the space that its objective compares in; None takes that
+            of the vectors, or else features.
         vectors: a file that `embed` wrote of the run's records, read in place of encoding them.
         seed: of the first record, of k-means and of draws within clusters.
         checkpoint: as in `load`.

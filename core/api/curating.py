@@ -37,6 +37,7 @@ from sensorium.runs.run import Run
 log = logging.getLogger("sensorium")
 T = TypeVar("T")
 Use = Callable[[ComparedRecords, Model | None], T]
+FEATURES, EMBEDDING = "features", "embedding"
 BATCH = 256
 """Records that are described at once."""
 
@@ -50,7 +51,7 @@ class Curated:
         overrides: `key.sub=value` texts.
         modality: the modality that is compared; None takes the first.
         part: "train", "val", "test" or "all".
-        space: "embedding" or "features", of a run's encoder.
+        space: "embedding" or "features", of a run's encoder; None takes that of the file of vectors, or features.
         vectors: a file that `embed` wrote of these records, read in place of encoding them.
         checkpoint: as in `load`.
         device: as in `load`.
@@ -63,7 +64,7 @@ class Curated:
     overrides: Sequence[str]
     modality: str | None
     part: str
-    space: str
+    space: str | None
     vectors: str | Path | None
     checkpoint: str
     device: str
@@ -104,14 +105,10 @@ class Curated:
         )
         if self.vectors is not None:
             file = EmbeddingFile(self.vectors)
-            space = str(file.about.get("space", self.space))
-            if self.space == "embedding" and space != self.space:
-                raise RunError(
-                    f"{self.vectors} holds {space}, and what is asked for are embeddings in the joint space, in which "
-                    "prompts are compared: run embed with --space embedding."
-                )
+            space = self._space_of(file)
             require_same(file, model, space)
             return on_rank_zero(lambda: use(self._of_run_file(file, space, run, evaluation, model), model))
+        space = self.space or FEATURES
 
         def used(table: FeatureTable) -> T:
             name = self._chosen(list(table.features))
@@ -119,10 +116,24 @@ class Curated:
             assert table.positions is not None, "batches of a source have positions"
             order = np.argsort(table.positions[rows])
             x_MD = l2_normalize(table.features[name][rows[order]], model.device)
-            words = f"the {self.space} of {run}"
+            words = f"the {space} of {run}"
             return use(_records_of(evaluation, table.positions[rows[order]], x_MD, name, words), model)
 
-        return evaluation.with_table(model, self.part, self.space, used)
+        return evaluation.with_table(model, self.part, space, used)
+
+    def _space_of(self, file: EmbeddingFile) -> str:
+        """Return the space of a file of embeddings.
+
+        Raises:
+            RunError: when another one is asked for.
+        """
+        space = str(file.about.get("space", self.space or FEATURES))
+        if self.space not in (None, space):
+            raise RunError(
+                f"'{file.path}' holds the space '{space}', not '{self.space}': embed once more with --space "
+                f"{self.space}, or curate by '{space}'. Prompts are compared in the space 'embedding'."
+            )
+        return space
 
     def _of_run_file(
         self, file: EmbeddingFile, space: str, run: Path, evaluation: RunEvaluation, model: Model
@@ -143,6 +154,7 @@ class Curated:
 
     def _of_file(self, file: EmbeddingFile, device: torch.device | None = None) -> ComparedRecords:
         """Return the records of a file of embeddings, without previews."""
+        self._space_of(file)
         name, columns = self._chosen(list(file.modalities)), file.columns()
         found = list(file.vectors(name, self.part))
         at_M = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in found)])
@@ -154,6 +166,10 @@ class Curated:
 
     def _of_subject(self, subject: Subject) -> ComparedRecords:
         """Return the records of a source, compared by the baseline features of their modality."""
+        if self.space == EMBEDDING:
+            raise RunError(
+                "The space 'embedding', in which prompts are compared, is that of a run: name its run folder."
+            )
         name, source, data = self._chosen(list(subject.fields)), subject.source, subject.data
         subject = replace(subject, fields={name: subject.fields[name]}, modalities={name: subject.modalities[name]})
         parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, subject.split)

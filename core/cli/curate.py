@@ -49,7 +49,11 @@ class Space(StrEnum):
 
 
 InSpace = Annotated[
-    Space, typer.Option(help="Of a run: features of the encoder, or embedding, the space of the objective.")
+    Space | None,
+    typer.Option(
+        help="Of a run: features of the encoder, or embedding, the space of the objective. Default: that of the vectors, "
+        "or else features; with prompts embedding."
+    ),
 ]
 
 
@@ -95,7 +99,7 @@ def duplicates(
     ] = Prefer.test,
     modality: Modality = None,
     part: OfPart = Part.all,
-    space: InSpace = Space.features,
+    space: InSpace = None,
     index: Searched = Index.auto,
     vectors: Vectors = None,
     seed: Seed = 0,
@@ -114,7 +118,7 @@ def duplicates(
         prefer=prefer.value,
         modality=modality,
         part=part.value,
-        space=space.value,
+        space=space,
         index=index.value,
         vectors=vectors,
         seed=seed,
@@ -136,7 +140,7 @@ def outliers(
     k: Annotated[int, typer.Option("--k", help="Neighbors of knn and lof.", min=1)] = 10,
     modality: Modality = None,
     part: OfPart = Part.all,
-    space: InSpace = Space.features,
+    space: InSpace = None,
     index: Searched = Index.auto,
     vectors: Vectors = None,
     seed: Seed = 0,
@@ -156,7 +160,7 @@ def outliers(
         k=k,
         modality=modality,
         part=part.value,
-        space=space.value,
+        space=space,
         index=index.value,
         vectors=vectors,
         seed=seed,
@@ -186,9 +190,7 @@ def clusters(
     ] = None,
     modality: Modality = None,
     part: OfPart = Part.all,
-    space: Annotated[
-        Space | None, typer.Option(help="Of a run: features, or embedding. Default: embedding with prompts.")
-    ] = None,
+    space: InSpace = None,
     vectors: Vectors = None,
     seed: Seed = 0,
     checkpoint: Checkpoint = "final",
@@ -210,7 +212,7 @@ def clusters(
         prompt_modality=prompt_modality,
         modality=modality,
         part=part.value,
-        space=None if space is None else space.value,
+        space=space,
         vectors=vectors,
         seed=seed,
         checkpoint=checkpoint,
@@ -234,7 +236,7 @@ def coverage(
     ] = None,
     modality: Modality = None,
     part: OfPart = Part.train,
-    space: InSpace = Space.features,
+    space: InSpace = None,
     vectors: Vectors = None,
     seed: Seed = 0,
     checkpoint: Checkpoint = "final",
@@ -253,7 +255,7 @@ def coverage(
         label=label,
         modality=modality,
         part=part.value,
-        space=space.value,
+        space=space,
         vectors=vectors,
         seed=seed,
         checkpoint=checkpoint,

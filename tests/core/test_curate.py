@@ -97,6 +97,19 @@ def test_a_run_and_the_file_of_its_vectors_agree(run, tmp_path):
         sensorium.curate.outliers(tmp_path / "vectors.parquet", None, ["data.select=ids.txt"])
 
 
+def test_a_file_of_vectors_says_its_space(run, tmp_path):
+    handed = TOYS | {"extensions": toys.extensions()}
+    file = tmp_path / "joint.parquet"
+    sensorium.embed(run, file, space="embedding", **handed)
+    by_file = sensorium.curate.outliers(run, None, share=0.05, vectors=file, **handed)
+    in_space = sensorium.curate.outliers(run, None, share=0.05, space="embedding", **handed)
+    assert by_file.about == in_space.about
+    np.testing.assert_allclose(by_file.rows["score"].to_numpy(), in_space.rows["score"].to_numpy(), atol=1e-5)
+    for target, options in ((run, {"vectors": file} | handed), (file, {})):
+        with pytest.raises(RunError, match=r"joint.parquet' holds the space 'embedding', not 'features'"):
+            sensorium.curate.outliers(target, None, share=0.05, space="features", **options)
+
+
 def test_prompts_and_labels_name_clusters(run, tmp_path):
     handed = TOYS | {"extensions": toys.extensions()}
     by_label = sensorium.curate.clusters(run, tmp_path / "clusters.parquet", count=4, **handed)
