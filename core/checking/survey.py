@@ -14,7 +14,7 @@ from sensorium.checking.labels import count_labels
 from sensorium.checking.modality_report import ModalityReport
 from sensorium.checking.report import DataReport
 from sensorium.checking.subject import Subject
-from sensorium.data.decoding import raw_values
+from sensorium.data.decoding import learned_from, raw_values
 from sensorium.data.loader import from_workers
 from sensorium.data.notes import data_notes
 from sensorium.data.patience import Patience
@@ -75,7 +75,9 @@ def fit_modalities(subject: Subject, train: np.ndarray) -> None:
     positions = train if subject.fitted_on is None else train[:: -(-len(train) // subject.fitted_on)]
     for name, modality in subject.modalities.items():
         if not modality.is_fitted:
-            modality.fit(raw_values(subject.source, positions, subject.fields[name], modality))
+            field = subject.fields[name]
+            rows = learned_from(subject.source, positions, field, modality)
+            modality.fit(raw_values(subject.source, rows, field, modality))
 
 
 def _workers(count: int, asked: int | str) -> int:

@@ -51,8 +51,8 @@ class Space(StrEnum):
 InSpace = Annotated[
     Space | None,
     typer.Option(
-        help="Of a run: features of the encoder, or embedding, the space of the objective. Default: that of the vectors, "
-        "or else features; with prompts embedding."
+        help="Of a run: features of the encoder, or embedding, the space of the objective. "
+        "Default: that of the vectors, or else features; with prompts embedding."
     ),
 ]
 

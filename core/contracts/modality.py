@@ -28,6 +28,8 @@ class Modality(ABC):
     """Side in pixels at which galleries draw its previews: 256 where they have words to be read."""
     preview_is_caption: ClassVar[bool] = False
     """True when a preview is the value's caption, drawn: a page then shows the caption itself."""
+    fits: ClassVar[int | None] = None
+    """How many raw values `fit` is shown at most, drawn evenly from the train part; None for all of them."""
     reads_files: ClassVar[bool] = False
     """True when a string among the raw values names a file, relative to the source's `root`."""
 
@@ -97,7 +99,7 @@ class Modality(ABC):
         return cls.random_batch is not Modality.random_batch
 
     def fit(self, raws: Iterable[Any]) -> None:
-        """Learn what decoding needs from the raw values of the train part; by default, nothing."""
+        """Learn what decoding needs from the raw values of the train part, or `fits` of them; by default, nothing."""
 
     @property
     def is_fitted(self) -> bool:

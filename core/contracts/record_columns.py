@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sensorium.contracts.text_hashes import first_duplicate
 from sensorium.errors import DataError
 from sensorium.types import Record, Span
 
@@ -106,10 +107,7 @@ class RecordColumns:
     @cached_property
     def duplicate_id(self) -> str | None:
         """The first id that two records have, or None: seconds for tens of millions, once."""
-        if self.ids is None or pc.count_distinct(self.ids).as_py() == self.count:
-            return None
-        names, number_N = numbered(self.ids)
-        return names[int((np.bincount(number_N) > 1).argmax())].as_py()
+        return None if self.ids is None else first_duplicate(self.ids)
 
     @cached_property
     def numbered_groups(self) -> tuple[Column, np.ndarray]:

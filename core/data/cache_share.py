@@ -74,13 +74,17 @@ class ShareWriter:
         kept = covered[made.kept]
         self._usable[kept] = True
         for name, keys in made.records.keys.items():
-            self._keys.setdefault(name, np.full(self._count, -1, np.int64))[kept] = keys.numpy()
+            if name not in self._keys:
+                self._keys[name] = np.full(self._count, -1, np.int64)
+            self._keys[name][kept] = keys.numpy()
         for part, batch, present in _parts_of(made.records):
-            writer = self._writers.setdefault(part, BatchWriter(self._file, self._count))
+            if part not in self._writers:
+                self._writers[part] = BatchWriter(self._file, self._count)
+                self._rows[part] = np.full(self._count, -1, np.int64)
+            writer, rows = self._writers[part], self._rows[part]
             start = writer.count
             if not writer.add(batch):
                 raise DataError(uneven(part))
-            rows = self._rows.setdefault(part, np.full(self._count, -1, np.int64))
             rows[kept if present is None else kept[present]] = np.arange(start, writer.count)
 
     def finish(self) -> Share:

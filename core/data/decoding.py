@@ -305,6 +305,26 @@ def raw_values(
                     yield readable(raw, modality, source)
 
 
+def learned_from(source: Source, positions: np.ndarray, field: str, modality: Modality, seed: int = 0) -> np.ndarray:
+    """Return the records that a modality learns from, int64, ascending: as many of those that have it as it asks for.
+
+    One of each stretch of equally many, so that any part of the source is in it, and no period of it.
+
+    Args:
+        source: of the records.
+        positions: of the train part, ascending.
+        field: of the raw values.
+        modality: not fitted.
+        seed: of the draw.
+    """
+    present_N = source.present(field)
+    there = positions if present_N is None else positions[present_N[positions]]
+    if modality.fits is None or len(there) <= modality.fits:
+        return there
+    edges = np.arange(modality.fits + 1) * len(there) // modality.fits
+    return there[np.random.default_rng(seed).integers(edges[:-1], edges[1:])]
+
+
 def overrides_stage(views: ViewGenerator) -> bool:
     """Return whether a view generator has a stage of its own before collation; its options may decide."""
     return getattr(views.stage, "__func__", views.stage) is not ViewGenerator.stage

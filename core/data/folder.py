@@ -173,7 +173,9 @@ class FolderSource(OpenedAgain):
         for at in range(count):
             name, labels, split = self._key_of(self._path(self._files, at))
             for label, value in labels.items():
-                of_label.setdefault(label, [None] * count)[at] = value
+                if label not in of_label:
+                    of_label[label] = [None] * count
+                of_label[label][at] = value
             names.append(name)
             splits.append(split)
         ids, columns = pa.array(names, pa.string()), {label: pa.array(cells) for label, cells in of_label.items()}
@@ -276,7 +278,8 @@ def _notes(
         said.append(
             f"the records are files of several kinds, {_counted(kinds)}; data.source.extensions names those to read"
         )
-    others = Counter(_ending(file) for file in tree.files if file not in {*files, *repeats, *captions})
+    known = {*files, *repeats, *captions}
+    others = Counter(_ending(file) for file in tree.files if file not in known)
     if has_captions and captions and others.pop(".txt", 0):
         alone = [file for file in tree.files if _ending(file) == ".txt" and file not in captions]
         said.append(f"{len(alone)} .txt files are captions of no record; the first is '{alone[0]}'")

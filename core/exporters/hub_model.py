@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -16,8 +17,9 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from sensorium.errors import RunError
 from sensorium.exporters.encoders import make_encoder
-from sensorium.exporters.model_folders import placed
+from sensorium.exporters.model_folders import brought, placed
 from sensorium.registration.discovery import load_extensions
+from sensorium.runs.atomic import write_atomically
 from sensorium.types import Batch, Features
 
 KIND = "sensorium"
@@ -81,15 +83,26 @@ class SensoriumModel(PreTrainedModel):
         made: SensoriumModel = model.to(dtype) if isinstance(dtype, torch.dtype) else model
         return made
 
-    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: a folder needs what the exporter writes beside the weights, such as tokenizers.
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, *, state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any
+    ) -> None:
+        """Write the model, trained further or not, as the export of a run writes it.
 
-        Raises:
-            RunError: always.
+        Args:
+            save_directory: the folder.
+            state_dict: weights in place of its own, as a trainer gathered them.
+            kwargs: of transformers; of them nothing is used.
         """
-        raise RunError(
-            "A SensoriumModel is not saved by transformers: export its run again, or keep model.encoder.state_dict()."
-        )
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        name, config = self.config.modality, copy(self.config)
+        tower = brought(config.encoder["tower"], folder, f"{name}-files")
+        config.encoder = {**config.encoder, "tower": tower, "state": self.modality.state()}
+        config.architectures = [type(self).__name__]
+        config.save_pretrained(folder)
+        prefix, weights = "encoder.", self.state_dict() if state_dict is None else state_dict
+        tensors = {key.removeprefix(prefix): w.detach().cpu().clone().contiguous() for key, w in weights.items()}
+        write_atomically(folder / SAFE_WEIGHTS_NAME, partial(save_file, tensors, metadata={"format": "pt"}))
 
     def batch(self, values: Any) -> Batch:
         """Return raw values, such as paths, arrays or texts, as a batch on the device of the model."""

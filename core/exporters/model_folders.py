@@ -39,10 +39,12 @@ def brought(options: Any, folder: Path, name: str) -> Any:
         if not any((source / file).is_file() for file in CONFIGURATIONS):
             return value
         source = source.resolve()
+        if source.is_relative_to(folder.resolve()):  # the export is written once more
+            copies[source] = source.relative_to(folder.resolve()).as_posix()
         if source not in copies:
             copies[source] = f"{name}/{len(copies)}"
-            target = folder / copies[source]
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*WEIGHTS), symlinks=False)
+            ignored, target = shutil.ignore_patterns(*WEIGHTS), folder / copies[source]
+            shutil.copytree(source, target, ignore=ignored, symlinks=False, dirs_exist_ok=True)
         return f"{prefix}{colon}{HERE}/{copies[source]}"
 
     return named(options)

@@ -17,7 +17,7 @@ from torch import nn
 from sensorium import contracts
 from sensorium.blocks.sum import Sum
 from sensorium.contracts import Encoder, Modality, Source
-from sensorium.data.decoding import raw_values
+from sensorium.data.decoding import learned_from, raw_values
 from sensorium.data.patience import Patience
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import RecipeError
@@ -88,7 +88,11 @@ def prepare(
     patience = Patience(recipe.data.retries, recipe.data.timeout)
 
     def raws_of(name: str) -> Iterator[Any]:
-        return raw_values(source, positions, plan.fields[name], plan.modalities[name], patience)
+        field, modality = plan.fields[name], plan.modalities[name]
+        rows = learned_from(source, positions, field, modality)
+        if len(rows) == modality.fits:
+            log.info("%s learns from %s of %s records", name, f"{len(rows):,}", f"{len(positions):,}")
+        return raw_values(source, rows, field, modality, patience)
 
     restore_modalities(plan, run, raws_of, start)
     if measure_modules(plan, loader):

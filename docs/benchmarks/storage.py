@@ -41,7 +41,8 @@ PART, GROUP = 2_000, 200
 """Records of a file, and of a row group: about 5 MB."""
 SIDES = (224, 289)
 KINDS = 10
-BATCH = 256
+BATCH, TRAINED = 256, 64
+"""Records of a batch: where rates are measured, and in the training that waits."""
 STORES: dict[str, dict[str, Any]] = {
     "folder": {"name": "folder", "path": "{}/folder", "captions": None},
     "parquet": {"name": "parquet", "path": "{}/parquet", "columns": {"image": "image"}, "id": "id"},
@@ -188,16 +189,23 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def waiting(store: str, order: str, cache: str, folder: Path, steps: int, workers: int) -> float:
-    """Return the share of its time that a training at 224 pixels waits for data (`data_wait`)."""
+def waiting(store: str, order: str, cache: str, folder: Path, steps: int, workers: int) -> dict[str, float]:
+    """Return the share of its time that a training at 224 pixels waits for data (`data_wait`), and its records/s."""
     _, options = source_of(store, folder)
     with tempfile.TemporaryDirectory() as run:
-        overrides = [f"data.workers={workers}", f"data.cache={cache}", f"train.steps={steps}", f"log.every={steps}"]
+        overrides = [
+            f"data.workers={workers}",
+            f"data.cache={cache}",
+            f"train.steps={steps}",
+            f"log.every={steps // 2}",
+        ]
+        overrides.append(f"data.batch={TRAINED}")
         changes = {"data": {"source": options, "order": order_of(order)}, "evaluate": {"evaluators": {}}}
         changes["modalities"] = {"image": {"modality": {"name": "image", "size": 224}}}
         sensorium.fit({"base": "simclr", "name": "storage", **changes}, overrides, run_dir=Path(run) / "run")
         lines = (Path(run) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return next(found["data_wait"] for line in reversed(lines) if "data_wait" in (found := json.loads(line)))
+        last = next(found for line in reversed(lines) if "data_wait" in (found := json.loads(line)))
+        return {"waiting": last["data_wait"], "trained": last["records_per_second"]}
 
 
 def measure(folder: Path, records: int, workers: int, repeats: int, steps: int) -> dict[str, Any]:
@@ -216,11 +224,12 @@ def measure(folder: Path, records: int, workers: int, repeats: int, steps: int) 
     found: dict[str, Any] = {}
     for case in CASES:
         rows: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
-        for _ in range(repeats):
+        for number in range(repeats):
             for state in rows:
                 if state == "cold":
                     drop(folder)
-                out = subprocess.run([*base, "--case", *case], check=True, capture_output=True, text=True).stdout
+                last = ["--train"] if (number, state) == (repeats - 1, "warm") else []
+                out = subprocess.run([*base, "--case", *case, *last], check=True, capture_output=True, text=True).stdout
                 rows[state].append(json.loads(out.splitlines()[-1]))
         found["/".join(case)] = rows
         print(case, rows, flush=True)
@@ -241,7 +250,7 @@ def show(found: dict[str, Any], folder: Path) -> None:
             return f"{statistics.mean(values):,.0f}{spread}" if values else "-"
 
         opened = statistics.mean(row["open_s"] for row in rows["cold"])
-        wait = statistics.mean(row["waiting"] for row in rows["warm"])
+        wait = rows["warm"][-1]["waiting"]
         cells = [cell(state, name) for name in ("raw", "loaded") for state in ("cold", "warm")]
         size = size_of(folder / places[store]) / 1e9
         print(f"| {store} | {order} | {cache} | {size:.2f} | {opened:.2f} | {' | '.join(cells)} | {wait:.0%} |")
@@ -258,12 +267,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--case", nargs=3)
+    parser.add_argument("--train", action="store_true", help="of a case, measure the training that waits too")
     given = parser.parse_args()
     if given.make:
         make(given.folder, given.count)
     elif given.case:
         found = rates(*given.case, given.folder, given.records, given.workers)
-        found["waiting"] = waiting(*given.case, given.folder, given.steps, given.workers)
+        if given.train:
+            found |= waiting(*given.case, given.folder, given.steps, given.workers)
         print(json.dumps(found))
     else:
         found = measure(given.folder, given.records, given.workers, given.repeats, given.steps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Literal
 
 import numpy as np
@@ -26,8 +25,6 @@ EXTENSIONS = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", "
 Piece = Literal["start", "middle", "random", "onset"]
 POSITIONS: dict[Piece, Position] = {"start": 0.0, "middle": 0.5, "random": 0.5, "onset": "onset"}
 """Where a piece lies in a longer clip; a random one is read again by `read_segment`."""
-FIT_CLIPS = 1000
-"""Largest number of random clips of the train part from which the statistics of log-mels are computed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class AudioModality(Modality):
             does not trim.
     """
 
-    reads_files, preview_cell = True, 256
+    reads_files, preview_cell, fits = True, 256, 1_000
 
     def __init__(
         self,
@@ -199,13 +196,13 @@ class AudioModality(Modality):
         return mels.with_values(mels.values - mean_BG1)
 
     def fit(self, raws: Iterable[Any]) -> None:
-        """Compute mean and standard deviation of log-mels on the train part alone, or on 1,000 clips of it.
+        """Compute mean and standard deviation of log-mels of clips of the train part.
 
         Raises:
             DataError: when none of them can be decoded.
         """
         count, total, squares = 0, 0.0, 0.0
-        for example in readable_examples(_reservoir_sample(raws, FIT_CLIPS), self.decode, "audio clip"):
+        for example in readable_examples(raws, self.decode, "audio clip"):
             values_GT = self._unscaled_log_mels(self.collate([example])).values.double()
             count += values_GT.numel()
             total += float(values_GT.sum())
@@ -322,15 +319,3 @@ class AudioModality(Modality):
         centered_BGT = (x_BGT - mean_BG[..., None]).masked_fill(~mels.observed, 0.0)
         std_BG = (centered_BGT.square().sum(2) / count_BG).sqrt()
         return torch.cat([mean_BG, std_BG], dim=1).float().cpu().numpy()
-
-
-def _reservoir_sample(raws: Iterable[Any], count: int) -> list[Any]:
-    """Return a uniform sample of `count` values, deterministic (reservoir sampling, Vitter 1985)."""
-    random, kept = Random(0), []
-    for number, raw in enumerate(raws):
-        index = number if number < count else random.randrange(number + 1)
-        if number < count:
-            kept.append(raw)
-        elif index < count:
-            kept[index] = raw
-    return kept

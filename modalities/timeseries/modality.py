@@ -57,7 +57,7 @@ class TimeSeriesModality(Modality):
             resampled to 1,024 steps alone, as for spectra).
     """
 
-    reads_files, preview_cell = True, 256
+    reads_files, preview_cell, fits = True, 256, 100_000
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import torch
 from sensorium import BadSample, Batch, Modality, Several, Unreadable
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.cache import CachePlace
-from sensorium.data.decoding import RecordDecoder, raw_values
+from sensorium.data.decoding import RecordDecoder, learned_from, raw_values
 from sensorium.data.loader import Loader, fill_cache
 from sensorium.data.several import drawn
 from sensorium.data.unreadable import UnreadableRecords
@@ -178,3 +178,24 @@ def test_a_source_that_fails_on_records_together_is_at_fault(monkeypatch):
     )
     monkeypatch.setattr(Batched, "read", lambda self, positions: [self[0]])
     assert "returned 1 records where 2 were to be read" in str(decodes[0, np.array([1, 3])].failure)
+
+
+def test_a_modality_learns_from_as_many_records_as_it_asks_for():
+    class Few(Letters):
+        fits = 100
+
+    class Sparse(ArraysSource):
+        def present(self, field):
+            return np.arange(3_000) % 3 != 0
+
+    source = Sparse({"word": ["a"] * 3_000})
+    train = np.arange(1_000, 3_000)
+    rows = learned_from(source, train, "word", Few())
+    assert len(rows) == len(np.unique(rows)) == 100
+    assert (np.diff(rows) > 0).all()
+    assert (rows % 3 != 0).all(), "each of them has the value"
+    assert abs(rows.mean() - 2_000) < 10, "from all of the train part"
+    assert np.unique(rows % 5).size == 5, "no period of it"
+    assert rows.tolist() == learned_from(source, train, "word", Few()).tolist()
+    assert len(learned_from(source, train, "word", Letters())) == 1_334
+    assert len(learned_from(source, train[:90], "word", Few())) == 60

@@ -1,9 +1,10 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from sensorium import Several
-from sensorium.data.folder import FolderSource
+from sensorium.data.folder import FolderSource, _notes
 from sensorium.errors import DataError
 
 
@@ -297,3 +298,18 @@ def test_extensions_of_captions_are_read_in_any_case_and_captions_of_no_record_a
         "low.jpg": "soft",
     }
     assert source.notes() == ["1 .txt files are captions of no record; the first is 'orphan.txt'"]
+
+
+def test_notes_pass_over_the_files_a_few_times_however_many_there_are():
+    class Counted(list):
+        passes = 0
+
+        def __iter__(self):
+            type(self).passes += 1
+            return super().__iter__()
+
+    files = Counted(f"{number}.jpg" for number in range(50))
+    tree = SimpleNamespace(files=[*files, "notes.txt"], not_followed=[], unreadable={})
+    Counted.passes = 0
+    assert _notes(tree, files, [], set(), False) == ["1 files are no records: 1 .txt; data.source.extensions adds them"]
+    assert Counted.passes <= 3

@@ -50,6 +50,22 @@ def test_an_encoder_that_transformers_does_not_have_is_one_that_an_import_regist
     assert verified.differences == {"weights": 0.0, "features": pytest.approx(0.0, abs=1e-6)}
 
 
+@pytest.mark.parametrize("again", [True, False], ids=["same-folder", "another"])
+def test_a_model_that_was_trained_further_is_saved_by_transformers(again, tmp_path):
+    HuggingFace().export(models.molecules(), tmp_path / "first")
+    theirs = transformers.AutoModel.from_pretrained(tmp_path / "first")
+    with torch.no_grad():
+        for weight in theirs.parameters():
+            weight.mul_(1.5)
+    folder = tmp_path / ("first" if again else "second")
+    theirs.save_pretrained(folder)
+    reopened = transformers.AutoModel.from_pretrained(folder)
+    assert type(reopened) is type(theirs)
+    values = ["CCO", "c1ccccc1"]
+    wanted = theirs.eval()(theirs.batch(values)).pooler_output
+    assert torch.equal(reopened.eval()(reopened.batch(values)).pooler_output, wanted)
+
+
 @pytest.mark.slow
 def test_another_process_embeds_raw_values_from_the_folder_alone(tmp_path):
     model = models.molecules()

@@ -53,3 +53,11 @@ def test_other_options_stay_as_they_are(tmp_path):
     options = {"pool": str(tmp_path / "mean"), "model": "resnet18", "sizes": [1, None], "arch": "open_clip:ViT-B-32"}
     assert brought(options, tmp_path, "files") == options
     assert placed({"a": ["transformers:{export}/files/0"]}, tmp_path) == {"a": [f"transformers:{tmp_path}/files/0"]}
+
+
+def test_an_export_that_is_written_once_more_keeps_its_copies(bert, tmp_path):
+    once = brought({"model": str(bert)}, tmp_path / "out", "files")
+    assert once == {"model": "{export}/files/0"}
+    again = brought(placed(once, tmp_path / "out"), tmp_path / "out", "files")
+    assert again == once
+    assert brought({"model": str(bert)}, tmp_path / "out", "files") == once

@@ -4,7 +4,6 @@ import torch
 
 from sensorium import BadSample
 from sensorium.errors import DataError, RecipeError
-from sensorium.modalities.audio import modality as module
 from sensorium.modalities.audio.modality import AudioClip, AudioModality
 from sensorium.modalities.audio.views.signals import PlainViews
 from tests.modalities.audio.clips import RATE, batch_of, file, modality, rng, wave
@@ -108,14 +107,6 @@ def test_silence_keeps_its_unit():
     made.fit([np.zeros(800)] * 3)
     assert made.state()["std"] == 1.0
     assert (made.log_mels(made.collate([made.decode(np.zeros(800))])).values.abs() < 1e-4).all()
-
-
-def test_a_large_train_part_is_sampled_evenly():
-    kept = module._reservoir_sample(range(10_000), 1000)
-    assert len(set(kept)) == 1000
-    assert abs(np.mean(kept) - 5000) < 300
-    assert kept == module._reservoir_sample(range(10_000), 1000)
-    assert module._reservoir_sample(range(5), 1000) == list(range(5))
 
 
 def test_record_normalization_removes_the_channel_response():
