@@ -20,7 +20,7 @@ WORDS = {
     r"\blooks? back over\b": "averages over",
     r"\bslow(er)? teacher": "EMA teacher",
     r"\bfavourite|\bcolour|\bgrey\b|\bnormalis": "American spelling",
-    r"\b(def|class) \w*[Pp]icture": "image",
+    r"(?i)\bpictures?\b|(def|class) \w*picture": "image",
 }
 """What must not be written, and what to write."""
 

@@ -68,7 +68,7 @@ def embed(
         labels: names of the labels to write, .parquet and .lance only; None for all, () for none.
         half: write float16 in place of float32, likewise.
         captions: write captions and paths, likewise; without, records are not read a second time for them.
-        atlas: add a map to a .parquet file, as Embedding Atlas reads it: columns `x`, `y`, `neighbors` and pictures.
+        atlas: add a map to a .parquet file, as Embedding Atlas reads it: columns `x`, `y`, `neighbors` and images.
         projection: that of the map, "pca" or "umap".
         projector: a folder to write, for the embedding projector of TensorBoard, of a .parquet file.
         checkpoint: as in `load`.
@@ -95,11 +95,11 @@ def embed(
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     if streamed:
         count = write_stream(model, evaluation, Path(out), options)
-        pictures = RecordImages(Previews(evaluation.plan, evaluation.source))
+        images = RecordImages(Previews(evaluation.plan, evaluation.source))
         if projector is not None:
-            on_rank_zero(lambda: write_projector(Path(projector), EmbeddingFile(out), pictures))
+            on_rank_zero(lambda: write_projector(Path(projector), EmbeddingFile(out), images))
         if atlas:
-            on_rank_zero(lambda: add_map(Path(out), pictures, projection))
+            on_rank_zero(lambda: add_map(Path(out), images, projection))
         return count
     source, plan = evaluation.source, evaluation.plan
     if (count := len(evaluation.reader.positions(part))) > LARGE and collectives.rank() == 0:

@@ -45,7 +45,7 @@ def report(
     """Write a page of a run, or of several runs side by side: one HTML file that needs no other and no network.
 
     Of one run it has the summary, curves, views of the first batch, tables with charts, a map of embeddings, nearest
-    neighbors, retrieval between modalities, unreadable values, the model card, plugins and versions. Pictures are
+    neighbors, retrieval between modalities, unreadable values, the model card, plugins and versions. Images are
     shown, sounds can be played. A run that is not finished, or not evaluated, has what there is. Of several runs it has
     summaries, differences of the recipes, curves and tables.
 
@@ -109,7 +109,7 @@ def _records(
         if is_asked:
             raise
         reason = str(error)
-    except Exception as error:  # of a preview that anybody may have written: a page without pictures is one
+    except Exception as error:  # of a preview that anybody may have written: a page without images is one
         reason = f"The records could not be drawn: {as_clause(reason_of(error))}."
     log.warning("The page shows no records. %s", reason)
     return None, f"No records are shown. {reason}"

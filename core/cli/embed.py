@@ -44,7 +44,7 @@ def embed(
     ] = True,
     atlas: Annotated[
         bool,
-        typer.Option("--atlas", help="Add a map to .parquet, which Embedding Atlas reads: x, y, neighbors, pictures."),
+        typer.Option("--atlas", help="Add a map to .parquet, which Embedding Atlas reads: x, y, neighbors, images."),
     ] = False,
     projection: Annotated[Projection, typer.Option(help="The map: pca, or umap.")] = Projection.pca,
     projector: Annotated[

@@ -1,7 +1,7 @@
 """A map beside the vectors of a file of embeddings: coordinates, neighbors and thumbnails of each record.
 
 Columns as Embedding Atlas reads them (https://apple.github.io/embedding-atlas): `x` and `y`; `neighbors`, a struct of
-"ids", numbers of rows, and "distances"; pictures as a struct of "bytes" and "path", as Hugging Face datasets have them.
+"ids", numbers of rows, and "distances"; images as a struct of "bytes" and "path", as Hugging Face datasets have them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sensorium.runs.atomic import write_atomically
 NEIGHBORS, SIDE, QUALITY = 10, 128, 85
 """Of each record; largest side of a thumbnail in pixels; and the quality of its JPEG."""
 PREVIEW = "preview."
-PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 NEAR = pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float32()))])
 
 
-def add_map(path: Path, pictures: RecordImages, projection: str) -> list[str]:
+def add_map(path: Path, images: RecordImages, projection: str) -> list[str]:
     """Add columns of a map to a file of embeddings, and take the dots out of the names of all.
 
     The first modality has `x`, `y` and `neighbors`, each other one `x_NAME` and so on; null where a record lacks it.
@@ -41,7 +41,7 @@ def add_map(path: Path, pictures: RecordImages, projection: str) -> list[str]:
 
     Args:
         path: the .parquet file, which is replaced.
-        pictures: draws the thumbnails.
+        images: draws the thumbnails.
         projection: "pca" or "umap".
 
     Returns:
@@ -57,8 +57,8 @@ def add_map(path: Path, pictures: RecordImages, projection: str) -> list[str]:
         for axis, column in zip("xy", xy_M2.T, strict=True):
             added[axis + ending] = _at(rows_M, len(file), pa.array(column))
         added["neighbors" + ending] = _at(rows_M, len(file), _neighbors(x_MD, rows_M))
-    write_atomically(path, lambda made: _Copy(path, added, pictures).write(made))
-    return [*added, *(f"preview_{name}" for name in pictures.modalities)]
+    write_atomically(path, lambda made: _Copy(path, added, images).write(made))
+    return [*added, *(f"preview_{name}" for name in images.modalities)]
 
 
 def atlas_options(path: Path) -> str:
@@ -74,12 +74,12 @@ def atlas_options(path: Path) -> str:
 class _Copy:
     """A file of embeddings with more columns, written row group by row group."""
 
-    def __init__(self, path: Path, added: dict[str, pa.Array], pictures: RecordImages) -> None:
-        self.file, self.added, self.pictures = pq.ParquetFile(path), added, pictures
+    def __init__(self, path: Path, added: dict[str, pa.Array], images: RecordImages) -> None:
+        self.file, self.added, self.images = pq.ParquetFile(path), added, images
         before: pa.Schema = self.file.schema_arrow
-        drawn = [PREVIEW + name for name in pictures.modalities]
+        drawn = [PREVIEW + name for name in images.modalities]
         fields = [*before, *(pa.field(name, x.type) for name, x in added.items())]
-        fields += [pa.field(name, PICTURE) for name in drawn]
+        fields += [pa.field(name, IMAGE) for name in drawn]
         self.schema = with_stored_names(pa.schema(fields, before.metadata))
 
     def write(self, path: Path) -> None:
@@ -93,11 +93,11 @@ class _Copy:
         start = 0
         for number in range(self.file.num_row_groups):
             rows = self.file.read_row_group(number)
-            drawn = {name: _stored(self.pictures.of(rows, name)) for name in self.pictures.modalities}
+            drawn = {name: _stored(self.images.of(rows, name)) for name in self.images.modalities}
             for name, column in self.added.items():
                 rows = rows.append_column(name, column.slice(start, len(rows)))
-            for name, pictures in drawn.items():
-                rows = rows.append_column(PREVIEW + name, pictures)
+            for name, images in drawn.items():
+                rows = rows.append_column(PREVIEW + name, images)
             start += len(rows)
             yield rows
 
@@ -123,14 +123,12 @@ def _at(rows_M: np.ndarray, count: int, values: pa.Array) -> pa.Array:
     return values.take(pa.array(place_N, mask=place_N < 0))
 
 
-def _stored(pictures: Iterator[Image.Image | None]) -> pa.Array:
-    return pa.array(
-        [None if picture is None else {"bytes": _jpeg(picture), "path": None} for picture in pictures], PICTURE
-    )
+def _stored(images: Iterator[Image.Image | None]) -> pa.Array:
+    return pa.array([None if image is None else {"bytes": _jpeg(image), "path": None} for image in images], IMAGE)
 
 
-def _jpeg(picture: Image.Image) -> bytes:
-    small, stored = picture.convert("RGB"), BytesIO()
+def _jpeg(image: Image.Image) -> bytes:
+    small, stored = image.convert("RGB"), BytesIO()
     small.thumbnail((SIDE, SIDE))
     small.save(stored, format="JPEG", quality=QUALITY)
     return stored.getvalue()

@@ -1,4 +1,4 @@
-"""Small pictures of the records of a table of embeddings."""
+"""Small images of the records of a table of embeddings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RecordImages:
         """Those that are drawn: not those whose previews are words, which captions hold."""
 
     def of(self, rows: pa.Table, modality: str) -> Iterator[Image.Image | None]:
-        """Yield the picture of each of some records; None of one that lacks the modality, or is none of the source's.
+        """Yield the image of each of some records; None of one that lacks the modality, or is none of the source's.
 
         Args:
             rows: their ids, and vectors, by which it is known what they have.

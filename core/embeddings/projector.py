@@ -17,18 +17,18 @@ from sensorium.errors import RunError
 from sensorium.seeding import uniform_of
 
 MOST, SIDE = 10_000, 64
-"""Records that the projector shows at once, and pixels of a side of their pictures: a sprite of 6,400 x 6,400."""
+"""Records that the projector shows at once, and pixels of a side of their images: a sprite of 6,400 x 6,400."""
 
 
-def write_projector(folder: Path, file: EmbeddingFile, pictures: RecordImages) -> int:
-    """Write the vectors of each modality with ids, labels, captions and pictures; return of how many records.
+def write_projector(folder: Path, file: EmbeddingFile, images: RecordImages) -> int:
+    """Write the vectors of each modality with ids, labels, captions and images; return of how many records.
 
     Of more than 10,000 records it is those whose ids come first by a hash.
 
     Args:
         folder: a log folder of TensorBoard, which is made.
         file: the embeddings.
-        pictures: draws the records.
+        images: draws the records.
 
     Raises:
         RunError: when the folder has something in it.
@@ -50,9 +50,9 @@ def write_projector(folder: Path, file: EmbeddingFile, pictures: RecordImages) -
             chosen = rows.take(pa.array(list(found), pa.int64()))
             header, cells = _metadata(chosen)
             sprites = None
-            if name in pictures.modalities:
+            if name in images.modalities:
                 has = pa.array(np.ones(len(chosen), bool))
-                sprites = torch.stack([_square(one) for one in pictures.of(chosen.append_column(name, has), name)])
+                sprites = torch.stack([_square(one) for one in images.of(chosen.append_column(name, has), name)])
             x_MD = torch.from_numpy(np.stack(list(found.values())))
             writer.add_embedding(x_MD, metadata=cells, metadata_header=header, label_img=sprites, tag=name)
     return len(kept)
@@ -94,11 +94,11 @@ def _plain(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).split())
 
 
-def _square(picture: Image.Image | None) -> torch.Tensor:
-    """Return a picture in the middle of a white square, float32 (3, 64, 64) from 0 to 1."""
+def _square(image: Image.Image | None) -> torch.Tensor:
+    """Return an image in the middle of a white square, float32 (3, 64, 64) from 0 to 1."""
     square = Image.new("RGB", (SIDE, SIDE), "white")
-    if picture is not None:
-        small = picture.convert("RGB")
+    if image is not None:
+        small = image.convert("RGB")
         small.thumbnail((SIDE, SIDE))
         square.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
     return torch.from_numpy(np.asarray(square).transpose(2, 0, 1) / np.float32(255))

@@ -59,7 +59,7 @@ class Previews:
         return part.preview(part.examples(part.collate([example]))[0])
 
     def shown(self, position: int, modality: str) -> Shown:
-        """Return what a page shows of a record's value of a modality: words, a picture, a sound."""
+        """Return what a page shows of a record's value of a modality: words, an image, a sound."""
         words, part = self.words(position, modality), self.plan.modalities[modality]
         if not part.has_preview or part.preview_is_caption:
             return Shown(words)

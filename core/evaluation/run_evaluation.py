@@ -497,7 +497,7 @@ class RunEvaluation:
             draw_retrieval_sheets(features.parts["embedding"][1], Previews(self.plan, self.source), self.folder)
         except Interrupted:
             raise
-        except Exception as error:  # of a preview that anybody may have written: tables are worth more than pictures
+        except Exception as error:  # of a preview that anybody may have written: tables are worth more than images
             log.warning("The contact sheets could not be drawn: %s.", as_clause(reason_of(error)))
 
 

@@ -1,4 +1,4 @@
-"""What a page shows of one value of any modality, with pictures and sounds as data URIs: nothing beside the page."""
+"""What a page shows of one value of any modality, with images and sounds as data URIs: nothing beside the page."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class Shown:
 
     Args:
         words: its caption, the path of its file, or the record's id.
-        picture: its preview; None where the words are all that there is to see.
+        image: its preview; None where the words are all that there is to see.
         sound: samples, float32 (C, S) with full scale 1, and their rate in Hz; None for what is no sound.
     """
 
     words: str
-    picture: Image.Image | None = None
+    image: Image.Image | None = None
     sound: tuple[np.ndarray, int] | None = None
 
     def image_uri(self, side: int = 160) -> str | None:
-        """Return the picture as a small WebP, at most `side` pixels a side, in a data URI."""
-        return None if self.picture is None else image_uri(self.picture, side)
+        """Return the image as a small WebP, at most `side` pixels a side, in a data URI."""
+        return None if self.image is None else image_uri(self.image, side)
 
     def sound_uri(self) -> str | None:
         """Return the first seconds of the sound as a WAV in a data URI."""
         return None if self.sound is None else f"data:audio/wav;base64,{b64encode(wav(*self.sound)).decode()}"
 
 
-def image_uri(picture: Image.Image, side: int) -> str:
-    """Return a picture as WebP in a data URI; small ones keep their pixels, larger ones are reduced to `side`."""
-    small, stored = picture.convert("RGB"), io.BytesIO()
+def image_uri(image: Image.Image, side: int) -> str:
+    """Return an image as WebP in a data URI; small ones keep their pixels, larger ones are reduced to `side`."""
+    small, stored = image.convert("RGB"), io.BytesIO()
     small.thumbnail((side, side))
     small.save(stored, format="WEBP", quality=75, method=4)
     return f"data:image/webp;base64,{b64encode(stored.getvalue()).decode()}"

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from sensorium.text_drawing import draw_text, text_width
 
 WIDTH, PANEL, LEFT, TOP, GAP = 1200, 220, 90, 34, 46
-"""Pixels: of the picture and of a panel, its margin at the left and above, and the gap below it."""
+"""Pixels: of the image and of a panel, its margin at the left and above, and the gap below it."""
 SIZE = 14
 """Of the text, in pixels."""
 PAPER, INK, FAINT, SHADE, MARK = (255, 255, 255), (32, 33, 36), (128, 132, 138), (253, 226, 213), (217, 72, 15)
@@ -47,23 +47,23 @@ def time_plot(panels: Sequence[Panel], first: str, last: str) -> Image.Image:
         first: the time stamp of the first point.
         last: that of the last point.
     """
-    picture = Image.new("RGB", (WIDTH, len(panels) * (TOP + PANEL + GAP)), PAPER)
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (WIDTH, len(panels) * (TOP + PANEL + GAP)), PAPER)
+    pen = ImageDraw.Draw(image)
     for number, panel in enumerate(panels):
         top = number * (TOP + PANEL + GAP) + TOP
-        _draw(picture, pen, panel, top)
-        draw_text(picture, (LEFT, top - 26), panel.title, SIZE, INK)
+        _draw(image, pen, panel, top)
+        draw_text(image, (LEFT, top - 26), panel.title, SIZE, INK)
         at = LEFT + 520
         for line, (name, _) in enumerate(panel.lines.items()):
             pen.line((at, top - 16, at + 22, top - 16), LINES[line % len(LINES)], 3)
-            draw_text(picture, (at + 28, top - 26), name, SIZE, INK)
+            draw_text(image, (at + 28, top - 26), name, SIZE, INK)
             at += 60 + int(text_width(name, SIZE))
-        draw_text(picture, (LEFT, top + PANEL + 6), first, SIZE, FAINT)
-        draw_text(picture, (WIDTH - 20 - text_width(last, SIZE), top + PANEL + 6), last, SIZE, FAINT)
-    return picture
+        draw_text(image, (LEFT, top + PANEL + 6), first, SIZE, FAINT)
+        draw_text(image, (WIDTH - 20 - text_width(last, SIZE), top + PANEL + 6), last, SIZE, FAINT)
+    return image
 
 
-def _draw(picture: Image.Image, pen: ImageDraw.ImageDraw, panel: Panel, top: int) -> None:
+def _draw(image: Image.Image, pen: ImageDraw.ImageDraw, panel: Panel, top: int) -> None:
     """Draw the axes, background and lines of a panel."""
     values = np.concatenate([np.asarray(line, float) for line in panel.lines.values()])
     values = np.append(values[np.isfinite(values)], [] if panel.threshold is None else [panel.threshold])
@@ -82,7 +82,7 @@ def _draw(picture: Image.Image, pen: ImageDraw.ImageDraw, panel: Panel, top: int
     pen.rectangle((LEFT, top, WIDTH - 20, top + PANEL), outline=FAINT)
     for value in (low, high):
         text = f"{value:.4g}"
-        draw_text(picture, (LEFT - 8 - text_width(text, SIZE), float(y_of(value)) - 8), text, SIZE, FAINT)
+        draw_text(image, (LEFT - 8 - text_width(text, SIZE), float(y_of(value)) - 8), text, SIZE, FAINT)
     if panel.threshold is not None:
         y = float(y_of(panel.threshold))
         pen.line((LEFT, y, WIDTH - 20, y), MARK, 1)

@@ -17,13 +17,13 @@ class Thumbnails:
     """Draws records into files `previews/MODALITY/xx/HASH.webp`, named by a hash of the id.
 
     Args:
-        pictures: draws them.
+        images: draws them.
         folder: that of the index.
     """
 
-    def __init__(self, pictures: RecordImages, folder: Path) -> None:
-        self.pictures, self.folder = pictures, folder
-        self.modalities = pictures.modalities
+    def __init__(self, images: RecordImages, folder: Path) -> None:
+        self.images, self.folder = images, folder
+        self.modalities = images.modalities
 
     def __call__(self, rows: pa.Table) -> dict[str, list[str | None]]:
         """Draw some records; return modality -> the paths relative to the folder, None where there is nothing to draw.
@@ -34,15 +34,15 @@ class Thumbnails:
         ids = rows["id"].to_pylist()
         return {
             name: [
-                None if picture is None else self._write(id, picture, name)
-                for id, picture in zip(ids, self.pictures.of(rows, name), strict=True)
+                None if image is None else self._write(id, image, name)
+                for id, image in zip(ids, self.images.of(rows, name), strict=True)
             ]
             for name in self.modalities
         }
 
-    def _write(self, id: str, picture: Image.Image, modality: str) -> str:
+    def _write(self, id: str, image: Image.Image, modality: str) -> str:
         name = blake2b(id.encode(), digest_size=16).hexdigest()
         path = Path(FOLDER, modality, name[:2], f"{name}.webp")
         (self.folder / path.parent).mkdir(parents=True, exist_ok=True)
-        picture.save(self.folder / path, format="WEBP", quality=QUALITY)
+        image.save(self.folder / path, format="WEBP", quality=QUALITY)
         return path.as_posix()

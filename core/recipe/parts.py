@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import NoneType
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -120,30 +120,20 @@ def _not_empty(value: Any) -> Any:
     return value
 
 
-Objectives = Annotated[
-    Annotated[Part, Tag(ONE)] | Annotated[list[Term], Tag(SEVERAL)],
+One, Each = TypeVar("One"), TypeVar("Each")
+OneOrSeveral = Annotated[
+    Annotated[One, Tag(ONE)] | Annotated[list[Each], Tag(SEVERAL)],
     Discriminator(_how_many),
     BeforeValidator(_not_empty),
 ]
+Objectives = OneOrSeveral[Part, Term]
 """An objective, or a list of several."""
-Generators = Annotated[
-    Annotated[Part, Tag(ONE)] | Annotated[list[Part], Tag(SEVERAL)],
-    Discriminator(_how_many),
-    BeforeValidator(_not_empty),
-]
+Generators = OneOrSeveral[Part, Part]
 """A view generator, or a list of several."""
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Fractions = Annotated[
-    Annotated[Fraction, Tag(ONE)] | Annotated[list[Fraction], Tag(SEVERAL)],
-    Discriminator(_how_many),
-    BeforeValidator(_not_empty),
-]
+Fractions = OneOrSeveral[Fraction, Fraction]
 """A fraction above 0, or a list of several."""
-Counts = Annotated[
-    Annotated[PositiveInt, Tag(ONE)] | Annotated[list[PositiveInt], Tag(SEVERAL)],
-    Discriminator(_how_many),
-    BeforeValidator(_not_empty),
-]
+Counts = OneOrSeveral[PositiveInt, PositiveInt]
 """A number of records, or a list of several."""
 
 

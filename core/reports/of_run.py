@@ -24,7 +24,7 @@ from sensorium.reports.tables import shown_tables
 from sensorium.runs.run import Run
 
 SHEET = 1600
-"""Pixels a side of a picture out of the run folder."""
+"""Pixels a side of an image out of the run folder."""
 LINES = 100
 """Unreadable values that a page shows."""
 NO_TABLES = "The run has not been evaluated: `sensorium evaluate RUN` measures it."

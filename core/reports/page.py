@@ -1,4 +1,4 @@
-"""Rendering of a page: one HTML file with its charts, pictures, sounds and programs inside.
+"""Rendering of a page: one HTML file with its charts, images, sounds and programs inside.
 
 Nothing is loaded: a content security policy forbids the page to ask for anything, and to run any program but the two
 that it was written with, whatever stands in the texts of records, labels and files.
@@ -50,7 +50,7 @@ def render(template: str, **content: Any) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return Markdown as HTML, in which HTML of the text is text, and no picture is loaded."""
+    """Return Markdown as HTML, in which HTML of the text is text, and no image is loaded."""
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text)

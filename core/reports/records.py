@@ -23,8 +23,8 @@ QUERIES, FOUND = 6, 5
 """Rows of a gallery, and records that are found in each."""
 GALLERIES = 12
 """Galleries of a page; of many modalities there are more, which are left out."""
-THUMBNAIL, PICTURE = 96, 192
-"""Pixels a side: of the pictures of a map, and of a gallery."""
+THUMBNAIL, IMAGE = 96, 192
+"""Pixels a side: of the images of a map, and of a gallery."""
 SOUNDS = 8_000_000
 """Characters of all sounds of a page."""
 WORDS = 200
@@ -38,7 +38,7 @@ class Card:
     Args:
         title: the record's id.
         words: the value in words, where they say more than the id, the end of a file's path.
-        picture: a data URI, or None.
+        image: a data URI, or None.
         sound: the key of its sound among those of the page, or None.
         about: its label, or the cosine.
         is_positive: whether it is what should be found.
@@ -46,7 +46,7 @@ class Card:
 
     title: str
     words: str
-    picture: str | None
+    image: str | None
     sound: str | None
     about: str = ""
     is_positive: bool = False
@@ -152,7 +152,7 @@ class RecordPages:
             point = {"x": round(float(xy_N2[number, 0]), 4), "y": round(float(xy_N2[number, 1]), 4)}
             about = {"id": self.table.ids[row], "words": _cut(shown.words)}
             about |= {"label": labels[number]} if labels is not None else {}
-            about |= {"image": shown.image_uri(THUMBNAIL)} if shown.picture is not None else {}
+            about |= {"image": shown.image_uri(THUMBNAIL)} if shown.image is not None else {}
             points.append(point | about)
         return name, embedding_map(points, None if labels is None else self.label), said
 
@@ -214,7 +214,7 @@ class RecordPages:
         if key not in self._cards:
             shown, id = self._value(*key), self.table.ids[row]
             sound = self._sound(f"{name}/{id}", shown)
-            self._cards[key] = Card(id, _told(shown.words, id), shown.image_uri(PICTURE), sound)
+            self._cards[key] = Card(id, _told(shown.words, id), shown.image_uri(IMAGE), sound)
         label = self._label_of(row)
         said = [about] * bool(about) + [f"{self.label}: {label}"] * (label is not None)
         return replace(self._cards[key], about=" · ".join(said), is_positive=is_positive)

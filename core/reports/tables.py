@@ -23,7 +23,7 @@ TOGETHER, ALONE = 12, 8
 """Metrics from 0 to 1 that stand in one chart, and others that have charts of their own."""
 LINES, POINTS = 60, 1000
 """Lines of a breakdown, and points of a plot of predictions, that a page shows."""
-PICTURE = 1200
+IMAGE = 1200
 
 
 @dataclass
@@ -37,7 +37,7 @@ class ShownTable:
         charts: title and chart; the title is empty for metrics from 0 to 1, which are named in the chart.
         predictions: title and chart of what the last row predicted, or None.
         breakdowns: title -> lines of cells, heading first.
-        picture: a plot, a data URI, or None.
+        image: a plot, a data URI, or None.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ShownTable:
     charts: list[tuple[str, Spec]]
     predictions: tuple[str, Spec] | None = None
     breakdowns: dict[str, list[list[str]]] = field(default_factory=dict)
-    picture: str | None = None
+    image: str | None = None
 
 
 def shown_tables(tables: Mapping[str, ResultsTable], folder: Path | None = None) -> list[ShownTable]:
@@ -72,7 +72,7 @@ def _shown(name: str, table: ResultsTable, folder: Path | None) -> ShownTable:
         }
         if (plot := folder / f"{name}.png").exists():
             with Image.open(plot) as image:
-                shown.picture = image_uri(image, PICTURE)
+                shown.image = image_uri(image, IMAGE)
     return shown
 
 

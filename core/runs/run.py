@@ -15,7 +15,7 @@ checkpoints/           step-NNNNNNNNN.ckpt, files or folders, the latest and the
 model/                 the exported model: model.safetensors and config.json; of a run with adapters, which are merged
                        there, adapters.safetensors; after fine-tuning its head.* too
 report.html            the page of the run
-evaluations/           tables, predictions, classes and groups, pictures
+evaluations/           tables, predictions, classes and groups, images
 launches/              what a launcher writes: the SLURM script, and the output of its jobs
 finetune-DATE-TIME/    the run folder of a fine-tuning
 """

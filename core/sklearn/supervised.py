@@ -14,7 +14,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 
 from sensorium.sklearn.kept_run import KeptRun
 from sensorium.sklearn.records import read_records
-from sensorium.sklearn.training import RecipeLike, as_value_errors, learn_labels, plan_of, pretrain, seed_of_state
+from sensorium.sklearn.training import RecipeLike, as_value_errors, fields_of, learn_labels, pretrain, seed_of_state
 
 
 class _Supervised(BaseEstimator):
@@ -25,6 +25,25 @@ class _Supervised(BaseEstimator):
     run: str | Path | None
     device: str
     random_state: Any
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on X, and on the labels, or numbers, y.
+
+        Raises:
+            ValueError: for records, labels or a recipe that cannot be trained on, in one sentence.
+        """
+        with as_value_errors():
+            values = read_records(self, X, fields_of(self.recipe, self.overrides, self.run), fitting=True)
+            y_N, known_N = _labels_of(self, y, values)
+            labels = np.full(len(y_N), None, object)
+            targets_M, task = self._targets(y_N[known_N])
+            labels[known_N] = targets_M.tolist()
+            self._learn(values, labels.tolist(), task)
+        return self
+
+    def _targets(self, y_M: np.ndarray) -> tuple[np.ndarray, Mapping[str, Any]]:
+        """Return what is learned for each record with a label, (M,), and `finetune.task`."""
+        raise NotImplementedError
 
     def _learn(self, values: Mapping[str, Any], labels: Sequence[Any], task: Mapping[str, Any]) -> None:
         """Pretrain on all values, or start from a run, and fine-tune on those that have a label."""
@@ -43,9 +62,6 @@ class _Supervised(BaseEstimator):
             fields = predictor.model.plan.fields
             values = read_records(self, X, list(fields.values()), fitting=False)
             return predictor.predict(values[fields[predictor.modality]])
-
-    def _fields(self) -> list[str]:
-        return list(plan_of(self.recipe, self.overrides, self.run).fields.values())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -88,23 +104,12 @@ class SSLClassifier(ClassifierMixin, _Supervised):
         self.recipe, self.overrides, self.run, self.class_weight = recipe, overrides, run, class_weight
         self.device, self.random_state = device, random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on X, and on the labels y.
-
-        Raises:
-            ValueError: for records, labels or a recipe that cannot be trained on, in one sentence.
-        """
-        with as_value_errors():
-            values = read_records(self, X, self._fields(), fitting=True)
-            y_N, known_N = _labels_of(self, y, values)
-            check_classification_targets(y_N[known_N])
-            self.classes_, codes_M = np.unique(y_N[known_N], return_inverse=True)
-            if len(self.classes_) < 2:
-                raise ValueError(f"{type(self).__name__} needs two classes or more, and y has one class.")
-            codes = np.full(len(y_N), None, object)
-            codes[known_N] = codes_M.tolist()
-            self._learn(values, codes.tolist(), {"name": "classification", "class_weights": self._weights()})
-        return self
+    def _targets(self, y_M: np.ndarray) -> tuple[np.ndarray, Mapping[str, Any]]:
+        check_classification_targets(y_M)
+        self.classes_, codes_M = np.unique(y_M, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"{type(self).__name__} needs two classes or more, and y has one class.")
+        return codes_M, {"name": "classification", "class_weights": self._weights()}
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, float64 (N, C), calibrated as `finetune.calibrate` says."""
@@ -152,19 +157,8 @@ class SSLRegressor(RegressorMixin, _Supervised):
         self.recipe, self.overrides, self.run = recipe, overrides, run
         self.device, self.random_state = device, random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on X, and on the numbers y.
-
-        Raises:
-            ValueError: for records, numbers or a recipe that cannot be trained on, in one sentence.
-        """
-        with as_value_errors():
-            values = read_records(self, X, self._fields(), fitting=True)
-            y_N, known_N = _labels_of(self, y, values)
-            numbers = np.full(len(y_N), None, object)
-            numbers[known_N] = y_N[known_N].astype(np.float64).tolist()
-            self._learn(values, numbers.tolist(), {"name": "regression"})
-        return self
+    def _targets(self, y_M: np.ndarray) -> tuple[np.ndarray, Mapping[str, Any]]:
+        return y_M.astype(np.float64), {"name": "regression"}
 
     def predict(self, X: Any) -> np.ndarray:
         """Return a number for each record, float64 (N,)."""

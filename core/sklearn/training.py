@@ -17,7 +17,7 @@ from sensorium.devices import find_device
 from sensorium.errors import Interrupted, SensoriumError
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.finetuning.finetuner import Finetuner
-from sensorium.models.plan import Plan, make_plan
+from sensorium.models.plan import make_plan
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.registration.discovery import load_extensions
 from sensorium.runs.run import Run
@@ -55,11 +55,12 @@ def as_value_errors() -> Iterator[None]:
         raise ValueError(str(error)) from error
 
 
-def plan_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None) -> Plan:
-    """Return the parts of a recipe, or of a run's."""
+def fields_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None) -> list[str]:
+    """Return the fields of records that a recipe reads, or that of a run."""
     extensions = load_extensions()
     given = recipe if run is None else Run.open(run).recipe_file
-    return make_plan(read_recipe(given, extensions.registry, [*IN_MEMORY, *overrides]), extensions)
+    plan = make_plan(read_recipe(given, extensions.registry, [*IN_MEMORY, *overrides]), extensions)
+    return list(plan.fields.values())
 
 
 def pretrain(recipe: RecipeLike, overrides: Sequence[str], values: Mapping[str, Any], seed: int, folder: Path) -> Path:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sensorium.sklearn.kept_run import KeptRun
 from sensorium.sklearn.records import read_records
-from sensorium.sklearn.training import RecipeLike, as_value_errors, plan_of, pretrain, seed_of_state
+from sensorium.sklearn.training import RecipeLike, as_value_errors, fields_of, pretrain, seed_of_state
 
 
 class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -55,7 +55,7 @@ class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             ValueError: for records or a recipe that cannot be trained on, in one sentence.
         """
         with as_value_errors(), TemporaryDirectory() as folder:
-            values = read_records(self, X, self._fields(), fitting=True)
+            values = read_records(self, X, fields_of(self.recipe, self.overrides, self.run), fitting=True)
             run = self.run
             if run is None:
                 seed = seed_of_state(self.random_state)
@@ -80,9 +80,6 @@ class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _embedded(self, values: dict[str, Any]) -> np.ndarray:
         embedded = self.kept_.model.embed(space=self.space, **values)
         return np.concatenate([embedded[name].numpy() for name in values], axis=1)
-
-    def _fields(self) -> list[str]:
-        return list(plan_of(self.recipe, self.overrides, self.run).fields.values())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -3,9 +3,9 @@
     python docs/benchmarks/storage.py DATA --make --count 200000     # once: 200,000 JPEGs, in every store
     python docs/benchmarks/storage.py DATA                           # measures: DATA/storage.json, and the table
 
-Pictures are drawn from seeds: smooth fields of color with noise, about 256 pixels a side, JPEG of quality 90. Every
+Images are drawn from seeds: smooth fields of color with noise, about 256 pixels a side, JPEG of quality 90. Every
 measurement is a process of its own. Cold: the pages of all files are dropped from the system's cache before
-(`posix_fadvise`). A rate is that of the loader of a training, 2 workers, from its first batch on, in which pictures are
+(`posix_fadvise`). A rate is that of the loader of a training, 2 workers, from its first batch on, in which images are
 decoded and resized to 224 pixels; `raw` is that of the store alone, its bytes read in batches of 256 and not decoded.
 """
 
@@ -81,7 +81,7 @@ def image(number: int) -> bytes:
 
 
 def make_part(folder: Path, numbers: range) -> None:
-    """Write some pictures to the folder, a Parquet file and a tar."""
+    """Write some images to the folder, a Parquet file and a tar."""
     name = f"{numbers.start // PART:05}"
     jpegs = [image(number) for number in numbers]
     ids = [f"{number:09}" for number in numbers]
@@ -103,7 +103,7 @@ def make_part(folder: Path, numbers: range) -> None:
 
 
 def make(folder: Path, count: int) -> None:
-    """Write all pictures in every store."""
+    """Write all images in every store."""
     for name in ("folder", "parquet", "tars"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     parts = [range(start, min(start + PART, count)) for start in range(0, count, PART)]

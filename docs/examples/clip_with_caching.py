@@ -13,11 +13,11 @@ images = torch.tensor(digits.images * 15.9, dtype=torch.uint8)[:, None]
 words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 captions = [f"the digit {words[y]}" for y in digits.target]
 
-picture = views.image.random_resized_crop(size=16, channels=1, scale=(0.7, 1.0))
+crops = views.image.random_resized_crop(size=16, channels=1, scale=(0.7, 1.0))
 text = views.text.plain(length=24, tokenizer="characters").fit(captions)
 learner = Learner(
     {
-        "image": build("encoder", "cnn", picture.modality, width=32, depth=3),
+        "image": build("encoder", "cnn", crops.modality, width=32, depth=3),
         "text": build("encoder", "transformer", text.modality, width=64, depth=2),
     },
     build("objective", "clip", dim=64),
@@ -29,7 +29,7 @@ for step in range(int(os.environ.get("STEPS", "60"))):
     parts = []
     for rows in torch.randint(1400, (PARTS, ROWS)):
         texts = text.batch([captions[row] for row in rows])
-        parts.append({"image": picture.views(images[rows]), "text": text.views(texts)})
+        parts.append({"image": crops.views(images[rows]), "text": text.views(texts)})
     outcome = GradientCache(parts, learner).backward()  # one loss over PARTS * ROWS pairs
     optimizer.step()
     optimizer.zero_grad()
@@ -37,7 +37,7 @@ for step in range(int(os.environ.get("STEPS", "60"))):
         print(f"step {step}: loss {outcome.loss.item():.3f}")
 
 learner.eval()
-plain = views.image.plain(modality=picture.modality)
+plain = views.image.plain(modality=crops.modality)
 with torch.no_grad():
     (view,) = plain.views(torch.nn.functional.interpolate(images[1400:] / 255, size=16))
     z_image = learner.encode("image", view.batch)["embedding"]

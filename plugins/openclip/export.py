@@ -94,11 +94,11 @@ class OpenClip(Exporter):
                 names[encoder.tower_of("open_clip", torch.eye(encoder.dim))["side"]] = name
         size = model.plan.modalities[names["vision"]].size
         noise = torch.randint(256, (3, *size, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        pictures = [Image.fromarray(pixels.numpy()) for pixels in noise]
-        ours = model.embed(**{names["vision"]: pictures, names["text"]: list(TEXTS)})
+        samples = [Image.fromarray(pixels.numpy()) for pixels in noise]
+        ours = model.embed(**{names["vision"]: samples, names["text"]: list(TEXTS)})
         theirs.eval()
         with torch.no_grad():
-            images = theirs.encode_image(torch.stack([preprocess(picture) for picture in pictures]))
+            images = theirs.encode_image(torch.stack([preprocess(image) for image in samples]))
             texts = theirs.encode_text(tokenizer(list(TEXTS)))
         found = {
             "images": largest_difference(ours[names["vision"]], images, "images", tolerance),

@@ -73,8 +73,8 @@ class Timm(Exporter):
         batch = modality.random_batch(IMAGES, False, torch.Generator().manual_seed(0))
         if modality.channels == 3:
             transform = timm.data.create_transform(**data, is_training=False)
-            pictures = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in batch.pixels]
-            prepared = torch.stack([transform(picture) for picture in pictures])
+            images = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in batch.pixels]
+            prepared = torch.stack([transform(image) for image in images])
         else:
             mean, std = (torch.tensor(data[key])[:, None, None] for key in ("mean", "std"))
             prepared = (batch.pixels / 255 - mean) / std

@@ -88,10 +88,10 @@ def captioned_folder(folder: Path) -> None:
 
 def captions_jsonl(path: Path) -> None:
     """An image and a list of captions on each line."""
-    flat_folder(path.parent / "pictures")
+    flat_folder(path.parent / "images")
     kinds = list(COLORS)
     lines = [
-        {"image": f"pictures/{i:03}.png", "captions": [f"a {kinds[i % 3]}", f"number {i}"], "animal": kinds[i % 3]}
+        {"image": f"images/{i:03}.png", "captions": [f"a {kinds[i % 3]}", f"number {i}"], "animal": kinds[i % 3]}
         for i in range(36)
     ]
     path.write_text("\n".join(map(json.dumps, lines)))
@@ -116,9 +116,9 @@ def media_csv(path: Path) -> None:
 
 def pairs_csv(path: Path) -> None:
     """A table of images, captions and colors."""
-    flat_folder(path.parent / "pictures")
+    flat_folder(path.parent / "images")
     rows = [
-        (f"pictures/{n:03}.png", f"spot number {n}", ("red", "blue", "green")[n % 3], f"item {n // 2}")
+        (f"images/{n:03}.png", f"spot number {n}", ("red", "blue", "green")[n % 3], f"item {n // 2}")
         for n in range(90)
     ]
     table(path, ("image", "caption", "color", "object"), rows)
@@ -136,9 +136,9 @@ def photographs_csv(path: Path) -> None:
 
 def attributes_csv(path: Path) -> None:
     """Images with two columns of yes and no, some empty."""
-    pictures = "attributed"
-    flat_folder(path.parent / pictures)
-    rows = [(f"{pictures}/{n:03}.png", n % 2, "" if n % 7 == 0 else int(n % 3 == 0)) for n in range(90)]
+    images = "attributed"
+    flat_folder(path.parent / images)
+    rows = [(f"{images}/{n:03}.png", n % 2, "" if n % 7 == 0 else int(n % 3 == 0)) for n in range(90)]
     table(path, ("image", "outdoor", "animal"), rows)
 
 

@@ -62,6 +62,6 @@ def test_previews_of_a_modality_without_sound_and_of_a_caption(monkeypatch):
         modality.load_state({"mean": 0.0})
     previews = Previews(plan, source)
     shown = previews.shown(2, "a")
-    assert (shown.words, shown.picture.size, shown.sound) == (source[2].values["a"], (16, 16), None)
+    assert (shown.words, shown.image.size, shown.sound) == (source[2].values["a"], (16, 16), None)
     monkeypatch.setattr(toys.VectorModality, "preview_is_caption", True)
     assert previews.shown(2, "b") == Shown(source[2].values["b"])
