@@ -158,7 +158,7 @@ def rates(store: str, order: str, cache: str, folder: Path, records: int, worker
     image = load_extensions(found=[]).registry.find("modalities", "image").load()(size=224)
     loader = Loader(
         source,
-        np.arange(len(source)),
+        np.arange(len(source) if cache == "off" else min(2 * records, len(source))),
         {"image": "image"},
         {"image": image},
         seed=0,
@@ -208,8 +208,8 @@ def waiting(store: str, order: str, cache: str, folder: Path, steps: int, worker
         return {"waiting": last["data_wait"], "trained": last["records_per_second"]}
 
 
-def measure(folder: Path, records: int, workers: int, repeats: int, steps: int) -> dict[str, Any]:
-    """Measure every case, each in a process of its own."""
+def measure(folder: Path, cases: list[str], records: int, workers: int, repeats: int, steps: int) -> dict[str, Any]:
+    """Measure cases, each in a process of its own."""
     base = [
         sys.executable,
         __file__,
@@ -222,7 +222,7 @@ def measure(folder: Path, records: int, workers: int, repeats: int, steps: int) 
         str(steps),
     ]
     found: dict[str, Any] = {}
-    for case in CASES:
+    for case in (one.split("/") for one in cases):
         rows: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
         for number in range(repeats):
             for state in rows:
@@ -266,6 +266,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="of the training that waits")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", default=["/".join(case) for case in CASES], help="STORE/ORDER/CACHE")
     parser.add_argument("--case", nargs=3)
     parser.add_argument("--train", action="store_true", help="of a case, measure the training that waits too")
     given = parser.parse_args()
@@ -277,8 +278,10 @@ def main() -> None:
             found |= waiting(*given.case, given.folder, given.steps, given.workers)
         print(json.dumps(found))
     else:
-        found = measure(given.folder, given.records, given.workers, given.repeats, given.steps)
-        (given.folder / "storage.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        found = measure(given.folder, given.cases, given.records, given.workers, given.repeats, given.steps)
+        kept = given.folder / "storage.json"
+        found = (json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}) | found
+        kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
         show(found, given.folder)
 
 
