@@ -118,8 +118,7 @@ def pairs_csv(path: Path) -> None:
     """A table of images, captions and colors."""
     flat_folder(path.parent / "images")
     rows = [
-        (f"images/{n:03}.png", f"spot number {n}", ("red", "blue", "green")[n % 3], f"item {n // 2}")
-        for n in range(90)
+        (f"images/{n:03}.png", f"spot number {n}", ("red", "blue", "green")[n % 3], f"item {n // 2}") for n in range(90)
     ]
     table(path, ("image", "caption", "color", "object"), rows)
 
