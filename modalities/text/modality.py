@@ -43,7 +43,7 @@ class TextModality(Modality):
         lower: whether text is converted to lower case.
     """
 
-    preview_is_caption = True
+    preview_is_caption, fits = True, 1_000_000
 
     def __init__(
         self,
