@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-Column = pa.Array | pa.ChunkedArray
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 TOGETHER = 2**17
 """Strings that are hashed at once: some dozens of megabytes."""
 FACTOR = 0x9E3779B97F4A7C15

@@ -120,3 +120,8 @@ class Selected(Source):
         """Return the notes of the other, and how many records are selected."""
         chosen = f"{len(self):,} of {len(self.source):,} records are selected (data.select)"
         return [*self.source.notes(), chosen]
+
+
+def whole_of(source: Source) -> tuple[Source, np.ndarray | None]:
+    """Return the source that records are selected from, and where it has them, int64 (M,); one itself, and None."""
+    return (source.source, source.positions) if isinstance(source, Selected) else (source, None)

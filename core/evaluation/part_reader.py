@@ -14,7 +14,7 @@ from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import Loader, fill_cache, iterate, place_of
 from sensorium.data.patience import Patience
-from sensorium.data.selected import Selected
+from sensorium.data.selected import whole_of
 from sensorium.data.splits import PARTS, assign_parts, numbers_of, positions_of
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
@@ -42,8 +42,9 @@ class PartReader:
         self.plan, self.source, self.run = plan, source, run
         self.columns, data = source.columns(), plan.recipe.data
         cut = {"records": self.columns.fingerprint(), **data.model_dump(include={"val", "test", "split_seed"})}
-        if isinstance(source, Selected):
-            cut["selected from"] = source.source.columns().fingerprint()
+        whole, selected_M = whole_of(source)
+        if selected_M is not None:
+            cut["selected from"] = whole.columns().fingerprint()
         self.cut = {**cut, "split": plan.recipe.plain()["data"]["split"]}
         self.parts = self._parts() if unreadable is None else self._assigned()
         options = inspect.signature(type(source)).parameters

@@ -120,7 +120,8 @@ def _not_empty(value: Any) -> Any:
     return value
 
 
-One, Each = TypeVar("One"), TypeVar("Each")
+One = TypeVar("One")
+Each = TypeVar("Each")
 OneOrSeveral = Annotated[
     Annotated[One, Tag(ONE)] | Annotated[list[Each], Tag(SEVERAL)],
     Discriminator(_how_many),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sensorium.contracts import Source, Split
-from sensorium.data.selected import Selected
+from sensorium.data.selected import whole_of
 from sensorium.data.splits.parts import PARTS, TRAIN, Groups
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import DataError, RecipeError
@@ -43,10 +43,10 @@ def assign_parts(
     split, columns = split or RandomSplit(), source.columns()
     if (twice := columns.duplicate_id) is not None:
         raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
-    whole = source.source if isinstance(source, Selected) else source
+    whole, selected_M = whole_of(source)
     parts_N = _numbered(split, split.assign(whole, fractions, seed), len(whole))
-    if isinstance(source, Selected):
-        parts_N = parts_N[source.positions]
+    if selected_M is not None:
+        parts_N = parts_N[selected_M]
     if columns.groups is not None:
         Groups(columns).refuse_torn(parts_N, np.arange(len(columns)), columns)
     if not (parts_N == TRAIN).any():
