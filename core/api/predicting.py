@@ -47,6 +47,7 @@ class Predicted:
         labels: names of the label columns.
         records: number of records that were to be predicted.
         predicted: number of rows of the file.
+        missing: number of records without a value, which have no row.
         unreadable: number of records with a value that could not be read, which have no row.
         unreadable_file: the table that names them; None where there are none.
         counts: column of predicted classes -> class -> number of records.
@@ -57,13 +58,14 @@ class Predicted:
     labels: list[str]
     records: int
     predicted: int
+    missing: int
     unreadable: int
     unreadable_file: Path | None
     counts: Mapping[str, Mapping[Any, int]]
 
     def public(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain = {name: getattr(self, name) for name in ("task", "labels", "records", "predicted", "unreadable")}
+        plain = {name: getattr(self, name) for name in ("task", "labels", "records", "predicted", "missing", "unreadable")}
         counts = {column: {str(name): n for name, n in of.items()} for column, of in self.counts.items()}
         where = None if self.unreadable_file is None else str(self.unreadable_file)
         return {"out": str(self.out), **plain, "unreadable_file": where, "counts": counts}
@@ -77,8 +79,8 @@ class Predicted:
         said += f" ({of_classes})." if of_classes and len(self.counts) == 1 else "."
         if self.unreadable:
             said += f" {self.unreadable:,} of {self.records:,} could not be read: they are in {self.unreadable_file}."
-        elif self.predicted < self.records:
-            said += f" {self.records - self.predicted:,} of {self.records:,} have no value."
+        if self.missing:
+            said += f" {self.missing:,} of {self.records:,} have no value."
         return said
 
 
@@ -144,7 +146,8 @@ def predict(
     labels, task = predictor.task.columns, str(predictor.options.task)
     unread = len({value.record for value in bad.values.values() if value.modality in ("", predictor.modality)})
     where = table if len(bad) else None
-    return Predicted(out, task, labels, len(positions), count, unread, where, counts)
+    missing = len(positions) - count - unread
+    return Predicted(out, task, labels, len(positions), count, missing, unread, where, counts)
 
 
 def _source_words(run: Run, source: str | Path, part: str, extensions: Extensions) -> list[str]:
@@ -154,9 +157,14 @@ def _source_words(run: Run, source: str | Path, part: str, extensions: Extension
     own = data is not None and data.handed_in is None and "path" in data.options
     if own and data is not None and path.exists() and path.suffix.lower() == Path(data.options["path"]).suffix.lower():
         options = {k: v for k, v in data.options.items() if part != "all" or k not in OF_LABELED}
-        return [f"data.source={json.dumps({'name': data.name, **options, 'path': str(path)})}"]
+        return _in_place({"name": data.name, **options, "path": str(path)})
     name, options = named_source(str(source), extensions.registry)
-    return [f"data.source={json.dumps({'name': name, **options})}"]
+    return _in_place({"name": name, **options})
+
+
+def _in_place(source: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that put a source in place of the run's, of which no option stays."""
+    return ["data.source={}", f"data.source={json.dumps(source)}"]
 
 
 def _positions(plan: Plan, source: Source, part: str) -> np.ndarray:

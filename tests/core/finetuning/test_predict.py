@@ -96,6 +96,24 @@ def test_a_table_of_other_records_without_labels_some_unreadable(runs, tmp_path)
     assert json.loads(json.dumps(done.public()))["unreadable"] == 1
 
 
+def test_labels_need_not_be_there(tmp_path):
+    rows = [{"id": f"r{at}", "a": toys.vectors()[at].values["a"], "kind": at % 2, "size": at} for at in range(40)]
+    with open(tmp_path / "labeled.csv", "w", newline="") as file:
+        written = csv.DictWriter(file, ["id", "a", "kind", "size"])
+        written.writeheader()
+        written.writerows(rows)
+    (tmp_path / "new.csv").write_text("id,a\nx," + rows[0]["a"] + "\ny,\n")
+    labeled = ["data.source={name: table, columns: {a: a}, labels: [kind, size]}"]
+    labeled.append(f"data.source.path={tmp_path / 'labeled.csv'}")
+    given = {"extensions": toys.extensions()}
+    sensorium.fit(toys.recipe(), labeled, run_dir=tmp_path / "run", **given)
+    changes = ["finetune.labels=[kind]", *QUICK[:2], *BRIEF, "finetune.trees=2"]
+    sensorium.finetune(tmp_path / "run", changes, run_dir=tmp_path / "tuned", start="trained", **given)
+    done = sensorium.predict(tmp_path / "tuned", str(tmp_path / "new.csv"), tmp_path / "out.csv", **given)
+    assert (done.records, done.predicted, done.missing, done.unreadable) == (2, 1, 1, 0)
+    assert "1 of 2 have no value." in str(done)
+
+
 def test_memory_holds_one_row_group(tmp_path, monkeypatch):
     """Batches are asked for one by one, and written before the next row group is made."""
     monkeypatch.setattr(prediction_file, "ROWS", 4)
