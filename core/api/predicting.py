@@ -65,7 +65,9 @@ class Predicted:
 
     def public(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain = {name: getattr(self, name) for name in ("task", "labels", "records", "predicted", "missing", "unreadable")}
+        plain = {
+            name: getattr(self, name) for name in ("task", "labels", "records", "predicted", "missing", "unreadable")
+        }
         counts = {column: {str(name): n for name, n in of.items()} for column, of in self.counts.items()}
         where = None if self.unreadable_file is None else str(self.unreadable_file)
         return {"out": str(self.out), **plain, "unreadable_file": where, "counts": counts}

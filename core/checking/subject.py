@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import Modality, Source, Split
-from sensorium.data.as_source import as_source
+from sensorium.data.as_source import with_fields
 from sensorium.data.decoding import raw_values
 from sensorium.data.readers import TableReader
 from sensorium.data.selected import selected
@@ -157,7 +157,7 @@ def _of_source(
         assert chosen.data.source is not None, "it has a name"
         opened: Source = maker(registry, "sources", chosen.data.source, "data.source")()
     else:
-        opened = as_source(source, tuple(chosen.modalities))
+        opened = with_fields(source, tuple(chosen.modalities))
     opened = selected(opened, chosen.data.select)
     fields, modalities, kinds, notes = {}, {}, {}, []
     for column in opened.fields:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from sensorium.contracts import Source
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.dataset import DatasetSource, is_record, key_columns
+from sensorium.data.dataset import KEYS, DatasetSource, is_record, key_columns
 from sensorium.data.stream import is_stream, read_whole
 from sensorium.errors import DataError
 
@@ -55,6 +56,36 @@ def as_source(given: Any, fields: Sequence[str]) -> Source:
     if _is_dataset(given, fields):
         return DatasetSource(given, fields)
     return ArraysSource({_only(fields, "a list of values"): given})
+
+
+def with_fields(given: Any, fields: Sequence[str] = ()) -> Source:
+    """Return whatever was handed in as a source, where no recipe says which fields there are.
+
+    Of columns, and of records that are mappings, all that are no numbers are fields, and numbers are labels; the values
+    of an array or a list are the field "value".
+
+    Args:
+        given: as for `as_source`.
+        fields: those that are named; none for all.
+    """
+    if is_stream(given):
+        given = read_whole(given)
+    if isinstance(given, Source) or fields:
+        return as_source(given, fields)
+    columns = _columns(_cells(given))
+    if columns is None and isinstance(given, Sequence) and given and isinstance(given[0], Mapping):
+        columns = {name: [record.get(name) for record in given] for name in given[0]}
+    if columns is None:
+        return as_source(given, ("value",))
+    found = tuple(name for name, cells in columns.items() if name not in KEYS and not _is_of_numbers(cells))
+    return as_source(given, found)
+
+
+def _is_of_numbers(cells: Any) -> bool:
+    """Whether the cells of a column that are there are numbers, as those of a label may be."""
+    return getattr(cells, "ndim", 1) == 1 and all(
+        cell is None or isinstance(cell, bool | int | float | np.number | np.bool_) for cell in cells
+    )
 
 
 def _columns(given: Any) -> Mapping[str, Any] | None:

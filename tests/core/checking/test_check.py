@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
@@ -113,6 +114,28 @@ def test_a_table_whose_columns_have_other_names(tmp_path):
     chosen = check(path, ["data.source.columns={note: note}", "modalities.note.modality={name: text, length: 4}"])
     assert chosen.modalities["note"].facts["cut at 4 tokens"].true == 40
     assert not any("is read as" in note for note in chosen.notes)
+
+
+@pytest.mark.parametrize(
+    ("source", "field"),
+    [
+        ({"text": ["a b", "c", None], "price": [1.5, None, 2], "id": [1, 2, 3]}, "text"),
+        (pd.DataFrame({"text": ["a b", "c", None], "price": [1.5, None, 2]}), "text"),
+        ([{"text": "a b", "price": 1.5}, {"text": "c", "price": 2.0}, {"text": None, "price": 2.5}], "text"),
+        (["a b", "c", "d e f"], "value"),
+        (iter([{"text": "a b"}, {"text": "c"}, {"text": "d"}]), "text"),
+    ],
+    ids=["mapping", "frame", "records", "list", "stream"],
+)
+def test_records_in_memory_are_checked_without_a_recipe(source, field):
+    report = check(source=source)
+    assert list(report.modalities) == [field]
+    assert any(note.startswith(f"field '{field}' is read as text") for note in report.notes) == (field != "text")
+
+
+def test_an_array_in_memory_is_checked_without_a_recipe():
+    report = check(source=np.random.default_rng(0).standard_normal((8, 2, 40)))
+    assert any(note.startswith("field 'value' is read as ") for note in report.notes)
 
 
 def test_a_field_that_no_modality_reads_is_said():
