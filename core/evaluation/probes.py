@@ -87,8 +87,8 @@ class Classifier(Probe):
         self.classes = {value: number for number, value in enumerate(sorted(set(part.values), key=str))}
         if len(self.classes) < 2:
             raise SensoriumError(
-                f"The label '{part.label}' has one class in the train part, {part.values[0]!r}: "
-                "a classifier needs two or more."
+                f"The label '{part.label}' has one class in {count_records(len(part.values))} to learn from, "
+                f"{part.values[0]!r}: a classifier needs two or more."
             )
         self._refuse_continuous(part)
         y_N = np.array([self.classes[value] for value in part.values])

@@ -37,6 +37,12 @@ class LabeledKeys:
     ids: list[str]
     labels: dict[str, np.ndarray]
 
+    def without(self, positions: np.ndarray) -> LabeledKeys:
+        """Return all but the records at some positions, int64 (M,)."""
+        rows = np.flatnonzero(~np.isin(self.positions, positions))
+        labels = {name: cells_N[rows] for name, cells_N in self.labels.items()}
+        return LabeledKeys(self.positions[rows], [self.ids[row] for row in rows], labels)
+
 
 def read_labeled_keys(
     source: Source, columns: RecordColumns, train: np.ndarray, field: str, names: Sequence[str]

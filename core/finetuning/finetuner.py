@@ -26,7 +26,7 @@ from sensorium.evaluation.tables import AS_IT_CAME, UNTRAINED, ResultsTable
 from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.baseline import baseline_outputs
 from sensorium.finetuning.calibration import Calibration, calibration_remark, decisions_of, fit_temperature
-from sensorium.finetuning.few_labels import draw_labeled, draws_labels, read_labeled_keys
+from sensorium.finetuning.few_labels import LabeledKeys, draw_labeled, draws_labels, read_labeled_keys
 from sensorium.finetuning.label_notes import label_notes
 from sensorium.finetuning.labeled import FOLDS, LabeledRecords
 from sensorium.finetuning.loop import EncoderWithHead
@@ -127,8 +127,8 @@ class Finetuner:
         self.source, self.options, self.amount = reader.source, options, amount
         self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
         self.by_folds = draws_labels(self.options) or not len(self.reader.parts["val"])
+        self._keys = self._labeled_keys()
         self.draws = self._draw()
-        self.train = np.unique(np.concatenate(self.draws))
         self.labeled: list[LabeledRecords] = []
         self._intervals: dict[str, tuple[float, float] | None] = {}
         self._calibrations: dict[str, list[Calibration]] = {}
@@ -140,10 +140,10 @@ class Finetuner:
             DataError: when the labels of a draw allow no task, or no metric of what is measured.
         """
         with timed(f"reading {len(self.train):,} labeled records and the test part"):
-            self.cache = self.reader.keep(self.train, self.fabric.device)
             for part in self._held_out:
                 self.reader.keep(part, self.fabric.device)
-            self.labeled = self._read_labeled(self.draws)
+            self.labeled = self._read_labeled()
+            self.cache = self.reader.keep(self.train, self.fabric.device)
         self._require_metrics()
 
     def notes(self) -> list[str]:
@@ -242,8 +242,13 @@ class Finetuner:
                 first = next(iter(row.metrics))
                 row.metrics[first] = replace(row.metrics[first], interval=interval)
 
-    def _draw(self) -> list[np.ndarray]:
-        """Return the positions of the records that each seed learns from.
+    @property
+    def train(self) -> np.ndarray:
+        """Positions of all records that any seed learns from, int64, ascending."""
+        return np.unique(np.concatenate(self.draws))
+
+    def _labeled_keys(self) -> LabeledKeys:
+        """Return the labeled records of the train part.
 
         Keys alone are read, so that a wrong label is told before any record is decoded.
         """
@@ -252,16 +257,26 @@ class Finetuner:
         task = self._fitted_task(sample)
         keys = read_labeled_keys(self.source, self.reader.columns, train, field, task.columns)
         task.check_labels(keys.labels)
-        return [draw_labeled(keys, self.options, seed) for seed in range(self.options.seeds)]
+        return keys
 
-    def _read_labeled(self, draws: Sequence[np.ndarray]) -> list[LabeledRecords]:
-        """Return what each seed learns from: the records of its draw that can be decoded."""
-        table = self._read(self.train, lambda batch: torch.zeros(len(batch), 1))
-        assert table.positions is not None, "batches of a source have positions"
-        tables = [
-            table.select(np.flatnonzero(np.isin(table.positions, draw) & table.present[self.modality]))
-            for draw in draws
-        ]
+    def _draw(self) -> list[np.ndarray]:
+        """Return the positions of the records that each seed learns from."""
+        return [draw_labeled(self._keys, self.options, seed) for seed in range(self.options.seeds)]
+
+    def _read_labeled(self) -> list[LabeledRecords]:
+        """Return what each seed learns from; in place of drawn records that cannot be read, others are drawn."""
+        while True:
+            table = self._read(self.train, lambda batch: torch.zeros(len(batch), 1))
+            assert table.positions is not None, "batches of a source have positions"
+            table = table.select(np.flatnonzero(table.present[self.modality]))
+            lost = np.setdiff1d(self.train, table.positions)
+            if not len(lost) or not draws_labels(self.options):
+                break
+            self._keys = self._keys.without(lost)
+            if not len(self._keys.positions):
+                raise DataError("No labeled record of the train part can be read.")
+            self.draws = self._draw()
+        tables = [table.select(np.flatnonzero(np.isin(table.positions, draw))) for draw in self.draws]
         return [LabeledRecords(of_seed, self._fitted_task(of_seed)) for of_seed in tables]
 
     def _require_metrics(self) -> None:

@@ -72,7 +72,7 @@ def test_numbers_serve_as_classes_and_an_unseen_class_is_a_miss():
 
 def test_refuses_in_a_sentence():
     x = np.eye(3)
-    with pytest.raises(SensoriumError, match="one class in the train part, 'p'"):
+    with pytest.raises(SensoriumError, match="one class in 2 records to learn from, 'p'"):
         KNN().fit(table({"a": x}, {"y": ["p", "p", None]}))
     with pytest.raises(SensoriumError, match="None of the 3 records"):
         KNN().fit(table({"a": x}, {"y": [None] * 3}))

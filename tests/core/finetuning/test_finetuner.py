@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from itertools import chain, repeat
 
 import numpy as np
@@ -207,7 +209,8 @@ def test_encoder_and_head_have_separate_learning_rates(run, tmp_path, monkeypatc
 
 
 def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monkeypatch):
-    metrics = chain([0.2, 0.5, 0.5, 0.1, 0.5, 0.3], repeat(0.0))
+    before = [0.0, 0.0]  # whether val and test have a metric at all
+    metrics = chain(before, [0.2, 0.5, 0.5, 0.1, 0.5, 0.3], repeat(0.0))
     kept = []
 
     def on_val(self, *_):
@@ -311,6 +314,20 @@ def test_few_labels_are_drawn_for_each_seed_and_all_rows_learn_from_them(run, tm
     assert len(predictions["id"]) == 5 * 2 * 40, "rows, seeds, records"
 
 
+def test_others_are_drawn_in_place_of_records_that_cannot_be_read(run, tmp_path):
+    class Torn(Marked):
+        def __getitem__(self, index):
+            record = super().__getitem__(index)
+            return replace(record, values=dict.fromkeys(record.values, "torn")) if index % 8 == 0 else record
+
+    changes = ["finetune.labels_per_class=12", "data.max_bad=0.5", "finetune.trees=2"]
+    done = tuned(run, tmp_path / "out", *changes, *BRIEF, source=Torn(), start="trained")
+    readable = Counter(Torn().key(i).labels["class"] for i in range(160) if i % 4 < 2 and i % 8)
+    assert done.table.counts[0] == sum(min(12, count) for count in readable.values())
+    said = " / ".join(json.loads((tmp_path / "out/run.json").read_text())["notes"])
+    assert ("fewer than labels_per_class" in said) == (min(readable.values()) < 12)
+
+
 def test_several_amounts_of_labels_are_a_learning_curve(run, tmp_path):
     amounts = ["finetune.labels_per_class=[10,4]", "finetune.label_fraction=[0.02,1]"]
     done = tuned(run, tmp_path / "out", *amounts, *BRIEF, start="trained")
@@ -408,7 +425,7 @@ def test_one_class_is_told_before_a_record_is_decoded_and_leaves_no_folder(run, 
             key = super().key(index)
             return Record(key.id, {}, {"class": 1}, key.split, key.group)
 
-    with pytest.raises(DataError, match=r"The label 'class' has one class in the train part"):
+    with pytest.raises(DataError, match=r"The label 'class' has one class in 80 records to learn from, 1"):
         tuned(run, tmp_path / "out", source=One())
     assert not (tmp_path / "out").exists()
 
