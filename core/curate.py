@@ -246,10 +246,12 @@ def clusters(
         raise RunError("Prompts are compared in the space 'embedding', not in 'features'.")
 
     def use(records: ComparedRecords, model: Model | None) -> Curation:
+        named = _label(records, label)
         found = find_clusters(records, options)
-        names = (
-            _by_prompts(found, asked, records, model, prompt_modality) if asked else _by_label(found, records, label)
-        )
+        if asked:
+            names: ClusterNames | None = _by_prompts(found, asked, records, model, prompt_modality)
+        else:
+            names = None if named is None else names_by_label(found, named, records.label(named))
         return _written(
             cluster_report(records, found, options, names),
             out,
@@ -346,9 +348,12 @@ def _written(made: Curation, out: str | Path | None, sheets: dict[str, Draw]) ->
     made.write(out)
     files = [Path(out)]
     for suffix, draw in sheets.items():
+        path = Path(out).with_suffix(suffix)
         if (sheet := draw()) is not None:
-            files.append(Path(out).with_suffix(suffix))
-            write_atomically(files[-1], lambda part, sheet=sheet: sheet.save(part, format="PNG"))
+            files.append(path)
+            write_atomically(path, lambda part, sheet=sheet: sheet.save(part, format="PNG"))
+        else:
+            path.unlink(missing_ok=True)  # of a curation before
     return replace(made, files=tuple(files))
 
 
@@ -360,11 +365,6 @@ def _label(records: ComparedRecords, asked: str | None) -> str | None:
             not_found(f"The records have no label '{asked}'", asked, known, f"they have: {', '.join(known)}")
         )
     return asked if asked is not None else known[0] if len(known) == 1 else None
-
-
-def _by_label(found: Clusters, records: ComparedRecords, asked: str | None) -> ClusterNames | None:
-    label = _label(records, asked)
-    return None if label is None else names_by_label(found, label, records.label(label))
 
 
 def _by_prompts(

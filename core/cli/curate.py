@@ -12,6 +12,7 @@ import typer
 from sensorium.cli.choices import Index, Part
 from sensorium.cli.device import Device
 from sensorium.cli.json_output import print_json
+from sensorium.errors import RunError
 
 app = typer.Typer(
     add_completion=False,
@@ -286,5 +287,7 @@ def _texts(prompts: str | None) -> tuple[str, ...]:
     if prompts is None:
         return ()
     path = Path(prompts).expanduser()
+    if not path.is_file() and "," not in prompts and path.suffix:
+        raise RunError(f"There is no file of prompts '{prompts}'; prompts themselves stand with commas between.")
     found = path.read_text(encoding="utf-8").splitlines() if path.is_file() else prompts.split(",")
     return tuple(text.strip() for text in found if text.strip())

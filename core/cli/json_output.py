@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -16,9 +17,18 @@ _give_back: list[Callable[[], None]] = []
 
 
 def print_json(value: Any) -> None:
-    """Print what a command found as JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    """Print what a command found as JSON, null for what is no finite number."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str)
     print(text, file=_ours[-1] if _ours else sys.stdout, flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value in which null stands for nan and infinity, which JSON has not."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

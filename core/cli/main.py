@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -22,6 +23,7 @@ from sensorium.interruption import name_of, number_of
 from sensorium.registration.blame import Blame, blame, said
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Spec
+from sensorium.runs.atomic import ELSEWHERE
 
 DEFECT = 70
 """The exit code of an exception that is no `SensoriumError`: a defect of the program; of a plugin, it is that of a
@@ -119,12 +121,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Exception as error:
             if interruption.received is not None:  # inside an extension module, say, that makes it an error of its own
                 _leave(error, interruption.received, debug)
+            if (refused := _refused(error)) and not _blame(error):
+                _report(error, refused, debug)
+                sys.exit(SensoriumError.code)
             found, what = _blame(error), said(error)
             origin = f" in {found}" if found else ""
             again = "" if debug else "; run again with --debug for the traceback"
             unexpected = f"Error: an unexpected {type(error).__name__}{origin}{': ' if what else ''}{what}{again}."
             _report(error, unexpected, debug)
             sys.exit(PluginError.code if found else DEFECT)
+
+
+def _refused(error: Exception) -> str:
+    """Return the sentence about a place of the user's that the system refused; empty for any other error."""
+    if not isinstance(error, OSError) or error.errno not in ELSEWHERE or not isinstance(error.filename, str):
+        return ""
+    if Path(error.filename).is_relative_to(Path(sensorium.__file__).parent):
+        return ""
+    return f"Error: '{error.filename}' cannot be used ({error.strerror}): name another place."
 
 
 def _blame(error: Exception) -> Blame | None:

@@ -81,6 +81,10 @@ def give_usual_rights(folder: Path) -> None:
             path.chmod(rights)
 
 
+ELSEWHERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+"""Errors of a place, not of its space."""
+
+
 def not_written(path: Path, error: BaseException, written: int = 0) -> str:
     """Return the sentence about a file that could not be written.
 
@@ -98,10 +102,8 @@ def not_written(path: Path, error: BaseException, written: int = 0) -> str:
     else:
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
     room = f"; {_size(written)} of it were written, {_size(free)} are free" if free is not None and written else ""
-    return (
-        f"{path} could not be written ({problem}{room}): free some space, or choose another folder with --run-dir; "
-        f"what was written before is intact."
-    )
+    advice = "write elsewhere" if number in ELSEWHERE else "free some space, or write elsewhere"
+    return f"{path} could not be written ({problem}{room}): {advice}; what was written before is intact."
 
 
 def sweep(folder: Path) -> list[Path]:

@@ -238,8 +238,8 @@ def _made(folder: Path) -> Path:
     try:
         if folder.exists() and not Run(folder).unused():
             raise RunError(
-                f"The run folder {folder} exists and is not empty: choose another with --run-dir, "
-                f"or continue it with --resume {folder}."
+                f"The run folder {folder} exists and is not empty: choose another with --run-dir; a training that was "
+                f"stopped goes on by `sensorium train --resume {folder}`."
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

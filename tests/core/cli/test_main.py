@@ -91,6 +91,14 @@ def test_a_defect_of_the_program_has_a_code_of_its_own(run, monkeypatch):
     assert err.startswith("Error: an unexpected ZeroDivisionError: by zero; run again with --debug")
 
 
+def test_a_place_that_the_system_refuses_is_a_sentence(run, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sensorium.cli.plugins.fabric_callbacks", lambda: (tmp_path / "file" / "x").write_text(""))
+    code, _, err = run("plugins")
+    assert code == 1
+    assert err == f"Error: '{tmp_path}/file/x' cannot be used (Not a directory): name another place.\n"
+
+
 @pytest.mark.parametrize("arguments", [("--debug", "greet", "data"), ("greet", "data", "--debug")])
 def test_debug_shows_the_traceback_wherever_it_stands(run, arguments):
     code, _, err = run(*arguments)
