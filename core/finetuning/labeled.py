@@ -83,6 +83,8 @@ class LabeledRecords:
         (modality,) = table.features or ("",)
         if not modality:
             raise DataError(f"No record can be read of {where}.")
+        if not any(name in table.labels for name in self.task.columns):
+            raise DataError(f"There is no {self.task.metric} of {where}: none of its records has a label.")
         outputs_NK = np.random.default_rng(0).standard_normal((len(table), self.task.output_dim)).astype(np.float32)
         outputs_NK[~table.present[modality]] = np.nan
         try:
