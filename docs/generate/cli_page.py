@@ -78,7 +78,8 @@ def _usage(parameter: inspect.Parameter) -> str:
 def _option(parameter: inspect.Parameter) -> str:
     """Return an option as one writes it."""
     told = (_info(parameter).default, *(_info(parameter).param_decls or ()))  # typer takes the first name for a default
-    name = next((word for word in told if str(word).startswith("--")), f"--{parameter.name.replace('_', '-')}")
+    names = [part for word in told for part in str(word).split(",") if part.startswith("--")]
+    name = ", ".join(names) or f"--{parameter.name.replace('_', '-')}"
     kind = _kind(parameter)
     if kind is bool:
         return name
@@ -86,7 +87,9 @@ def _option(parameter: inspect.Parameter) -> str:
 
 
 def _help(parameter: inspect.Parameter) -> str:
-    told = "" if parameter.default in (None, False) else f" Default: {parameter.default}."
+    is_required = parameter.default in (parameter.empty, ...)
+    told = "" if is_required or parameter.default in (None, False) else f" Default: {parameter.default}."
+    told = " Required." if is_required and _option(parameter).startswith("--") else told
     return _info(parameter).help + told
 
 
@@ -98,6 +101,7 @@ def _exit_codes() -> str:
             found[cls.code] = f"`{name}`: {about[0].lower()}{about[1:]}"
     found[3] += "; or a defect of a plugin, which the sentence names"
     found[2] += "; or a command line that cannot be read"
+    found[5] += "; or what was asked of one: a filter, a query, a file to write"
     found[DEFECT] = "a defect of the program"
     found[130] = "stopped from the keyboard"
     rows = "".join(f"| {code} | {cell(found[code])} |\n" for code in sorted(found))
