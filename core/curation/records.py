@@ -87,7 +87,7 @@ class ComparedRecords:
 
 
 def described(x_MD: np.ndarray) -> np.ndarray:
-    """Return baseline features as vectors to compare records by: float32 (M, D), of mean 0 over the records.
+    """Return baseline features as vectors to compare records by: float32 (M, D).
 
     The mean of each record's numbers is taken off, so that brightness or gain count less, and each number is divided by
     its deviation over the records, since they may have units of their own. A deviation below the median is taken for
@@ -101,4 +101,4 @@ def described(x_MD: np.ndarray) -> np.ndarray:
     x_MD = x_MD - x_MD.mean(axis=1, keepdims=True)
     std_D = x_MD.std(axis=0, dtype=np.float64)
     floor = float(np.median(std_D[varies_D])) if varies_D.any() else 1.0
-    return ((x_MD - x_MD.mean(axis=0)) / np.maximum(std_D, floor) * varies_D).astype(np.float32)
+    return (x_MD / np.maximum(std_D, floor) * varies_D).astype(np.float32)

@@ -14,7 +14,7 @@ def cosines(x_MD):
 def test_bits_that_no_record_has_do_not_make_all_alike():
     bits = np.random.default_rng(0).random((40, 2048)) < 0.015 * np.arange(1, 41)[:, None] / 20
     found = cosines(bits.astype(np.float32))
-    assert abs(found.mean()) < 0.05
+    assert abs(found.mean()) < 0.1
     assert found.max() < 0.4
     together = cosines(np.concatenate([bits, bits[:1]]).astype(np.float32))
     assert together.max() > 0.999, "a copy is still one"
