@@ -29,11 +29,14 @@ def read_records(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -
         columns = _of_frame(estimator, X, fields, fitting)
         if columns is not None:
             return columns
-    elif len(fields) == 1 and _is_list(X) and _holds_values(estimator, X, fitting):
+    elif len(fields) == 1 and _is_list(X):
         cells = without_missing(X)
-        count = _width(cells) if fitting or not _took_values(estimator) else 1
-        _check_names_and_count(estimator, X, count, fitting)
-        return {fields[0]: cells}
+        if fitting and all(cell is None for cell in cells):
+            raise ValueError(f"X has no value of '{fields[0]}': every record lacks it.")
+        if _holds_values(estimator, X, fitting):
+            count = _width(cells) if fitting or not _took_values(estimator) else 1
+            _check_names_and_count(estimator, X, count, fitting)
+            return {fields[0]: cells}
     if len(fields) > 1:
         raise ValueError(f"The recipe reads the fields {', '.join(fields)}: X is a data frame with these columns.")
     rows = validate_data(

@@ -36,6 +36,12 @@ def test_cross_validation_with_missing_labels(y):
     assert np.isfinite(scores).all()
 
 
+def test_scikit_learn_itself_refuses_to_stratify_by_missing_labels():
+    """Which is why the documentation says that `cv` must be a `KFold` object."""
+    with pytest.raises(ValueError, match="contains NaN"):
+        cross_val_score(SSLClassifier(overrides=TINY), X, np.where(np.arange(40) % 4, CODES, np.nan), cv=2)
+
+
 def test_a_score_is_of_the_records_with_a_label():
     model = SSLClassifier(overrides=TINY, random_state=0, device="cpu").fit(X, Y)
     few, weights = np.where(np.arange(40) < 30, Y, None), np.arange(1, 41)

@@ -133,6 +133,12 @@ def test_arrays_of_one_length_among_missing_and_other_ones():
     assert len(read_records(model, [X[0]], ["timeseries"], fitting=False)["timeseries"]) == 1
 
 
+def test_nothing_but_missing_values(transformer):
+    for nothing in ([None] * 4, pd.Series([None] * 4), np.full(4, None)):
+        with pytest.raises(ValueError, match="X has no value of 'text': every record lacks it"):
+            transformer.fit(nothing)
+
+
 def test_rows():
     require_values({"a": [1, None, 3]}, [0, 2])
     with pytest.raises(ValueError, match="record 1 has no value of 'a'"):
