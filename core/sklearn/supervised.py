@@ -12,6 +12,8 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sensorium.errors import BadSample, DataError
+from sensorium.finetuning.predictor import Predictor
 from sensorium.sklearn.kept_run import KeptRun
 from sensorium.sklearn.labels import read_labels
 from sensorium.sklearn.records import has_value, read_records, require_values
@@ -97,7 +99,10 @@ class _Supervised:
                 check_consistent_length(cells, wanted_N)
                 rows = np.flatnonzero(wanted_N).tolist()
             require_values({field: cells}, rows)
-            return predictor.predict([cells[row] for row in rows])
+            try:
+                return predictor.predict([cells[row] for row in rows])
+            except DataError as error:
+                raise DataError(_unreadable(predictor, cells, rows) or str(error)) from error
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -219,3 +224,14 @@ class SSLRegressor(_Supervised, RegressorMixin, BaseEstimator):
 
     def _answers(self, predictions: list[Any]) -> np.ndarray:
         return np.array(predictions, np.float64)
+
+
+def _unreadable(predictor: Predictor, cells: Sequence[Any], rows: Sequence[int]) -> str | None:
+    """Return a sentence about the first of some rows that cannot be read, by its number among all."""
+    modality = predictor.model.plan.modalities[predictor.modality]
+    for row in rows:
+        try:
+            modality.decode(cells[row])
+        except BadSample as error:
+            return f"Value {row} of {predictor.modality} cannot be decoded: {error}."
+    return None

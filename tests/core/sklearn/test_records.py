@@ -70,6 +70,8 @@ def test_a_missing_text_is_no_unreadable_one(transformer):
     assert model.score(holes, [None if row in (0, 5, 7) else y for row, y in enumerate(Y)]) >= 0
     with pytest.raises(ValueError, match="record 5 has no value of 'text'"):
         model.score(holes, [None if row in (0, 7) else y for row, y in enumerate(Y)])
+    with pytest.raises(ValueError, match="Value 3 of text cannot be decoded"):
+        model.score(["a", "b", "c", object()], [None, None, *Y[:2]])
 
 
 def test_an_unreadable_first_value_is_left_out_of_a_fit(run):
