@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sensorium.errors import BadSample, DataError
+from sensorium.finetuning.predictor import Predictor
 from sensorium.sklearn.kept_run import KeptRun
-from sensorium.sklearn.records import read_records
-from sensorium.sklearn.training import RecipeLike, as_value_errors, fields_of, learn_labels, pretrain, seed_of_state
+from sensorium.sklearn.labels import read_labels
+from sensorium.sklearn.records import has_value, read_records, require_values
+from sensorium.sklearn.training import (
+    RecipeLike,
+    as_value_errors,
+    learn_labels,
+    passing_folder,
+    plan_of,
+    pretrain,
+    require_folds,
+    seed_of_state,
+)
 
 
-class _Supervised(BaseEstimator):
+class _Supervised:
     """What classifier and regressor have in common."""
 
     recipe: RecipeLike
@@ -25,6 +37,8 @@ class _Supervised(BaseEstimator):
     run: str | Path | None
     device: str
     random_state: Any
+    kept_: KeptRun
+    _measure: ClassVar[Callable[..., float]]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on X, and on the labels, or numbers, y.
@@ -33,10 +47,16 @@ class _Supervised(BaseEstimator):
             ValueError: for records, labels or a recipe that cannot be trained on, in one sentence.
         """
         with as_value_errors():
-            values = read_records(self, X, fields_of(self.recipe, self.overrides, self.run), fitting=True)
-            y_N, known_N = _labels_of(self, y, values)
-            labels = np.full(len(y_N), None, object)
+            plan = plan_of(self.recipe, self.overrides, self.run)
+            values = read_records(self, X, list(plan.fields.values()), fitting=True)
+            if y is None:
+                raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+            y_N, known_N = read_labels(y)
+            check_consistent_length(next(iter(values.values())), y_N)
+            known_N &= has_value(values)
+            require_folds(int(known_N.sum()), plan)
             targets_M, task = self._targets(y_N[known_N])
+            labels = np.full(len(y_N), None, object)
             labels[known_N] = targets_M.tolist()
             self._learn(values, labels.tolist(), task)
         return self
@@ -48,30 +68,51 @@ class _Supervised(BaseEstimator):
     def _learn(self, values: Mapping[str, Any], labels: Sequence[Any], task: Mapping[str, Any]) -> None:
         """Pretrain on all values, or start from a run, and fine-tune on those that have a label."""
         seed = seed_of_state(self.random_state)
-        with TemporaryDirectory() as folder:
-            run, place = self.run, Path(folder)
+        with passing_folder() as place:
+            run = self.run
             if run is None:
                 run = pretrain(self.recipe, self.overrides, values, seed, place)
             tuned = learn_labels(Path(run), self.overrides, values, labels, task, seed, self.device, place)
             self.kept_ = KeptRun(tuned, self.device)
 
-    def _predicted(self, X: Any) -> list[Any]:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy, or R² of numbers, on the records that have a label."""
+        y_N, known_N = read_labels(y)
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known_N]
+        answers = self._answers(self._predicted(X, known_N))
+        return float(type(self)._measure(y_N[known_N], answers, sample_weight=weights))
+
+    def _answers(self, predictions: list[Any]) -> np.ndarray:
+        """Return what `predict` returns of predictions of the head."""
+        raise NotImplementedError
+
+    def _predicted(self, X: Any, wanted_N: np.ndarray | None = None) -> list[Any]:
+        """Return the predictions of the head, of all records or of those that are wanted."""
         check_is_fitted(self)
         with as_value_errors():
             predictor = self.kept_.predictor
             fields = predictor.model.plan.fields
-            values = read_records(self, X, list(fields.values()), fitting=False)
-            return predictor.predict(values[fields[predictor.modality]])
+            field = fields[predictor.modality]
+            cells = read_records(self, X, list(fields.values()), fitting=False)[field]
+            rows = range(len(cells))
+            if wanted_N is not None:
+                check_consistent_length(cells, wanted_N)
+                rows = np.flatnonzero(wanted_N).tolist()
+            require_values({field: cells}, rows)
+            try:
+                return predictor.predict([cells[row] for row in rows])
+            except DataError as error:
+                raise DataError(_unreadable(predictor, cells, rows) or str(error)) from error
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         tags.target_tags.required = True
         return tags
 
 
-class SSLClassifier(ClassifierMixin, _Supervised):
+class SSLClassifier(_Supervised, ClassifierMixin, BaseEstimator):
     """Trains an encoder on all records, without labels, and fine-tunes it with a head on those that have one.
 
     X is as for `SSLTransformer`. In y, None or nan stands for no label: few labels among many records are used as such.
@@ -104,6 +145,8 @@ class SSLClassifier(ClassifierMixin, _Supervised):
         self.recipe, self.overrides, self.run, self.class_weight = recipe, overrides, run, class_weight
         self.device, self.random_state = device, random_state
 
+    _measure = staticmethod(accuracy_score)
+
     def _targets(self, y_M: np.ndarray) -> tuple[np.ndarray, Mapping[str, Any]]:
         check_classification_targets(y_M)
         self.classes_, codes_M = np.unique(y_M, return_inverse=True)
@@ -113,24 +156,34 @@ class SSLClassifier(ClassifierMixin, _Supervised):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, float64 (N, C), calibrated as `finetune.calibrate` says."""
-        rows = [[p_of[code] for code in range(len(self.classes_))] for p_of in self._predicted(X)]
-        p_NC = np.array(rows, np.float64)
-        return p_NC / p_NC.sum(1, keepdims=True)
+        return self._probabilities(self._predicted(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each record."""
-        p_NC = self.predict_proba(X)
-        return self.classes_[p_NC.argmax(1)]
+        return self._answers(self._predicted(X))
+
+    def _answers(self, predictions: list[Any]) -> np.ndarray:
+        return self.classes_[self._probabilities(predictions).argmax(1)]
+
+    def _probabilities(self, predictions: list[Any]) -> np.ndarray:
+        """Return the probability of each class, 0 of one of which no record could be read."""
+        rows = [[p_of.get(code, 0.0) for code in range(len(self.classes_))] for p_of in predictions]
+        p_NC = np.array(rows, np.float64)
+        return p_NC / p_NC.sum(1, keepdims=True)
 
     def _weights(self) -> dict[str, float] | str | None:
         """Return the weights by the codes of classes, which `finetune.task` knows them by."""
         if self.class_weight is None or isinstance(self.class_weight, str):
             return self.class_weight
         codes = {name: code for code, name in enumerate(self.classes_.tolist())}
-        return {str(codes[name]): float(weight) for name, weight in self.class_weight.items() if name in codes}
+        for name in self.class_weight:
+            if name not in codes:
+                classes = ", ".join(map(repr, codes))
+                raise ValueError(f"class_weight names the class {name!r}, which y does not have: it has {classes}.")
+        return {str(codes[name]): float(weight) for name, weight in self.class_weight.items()}
 
 
-class SSLRegressor(RegressorMixin, _Supervised):
+class SSLRegressor(_Supervised, RegressorMixin, BaseEstimator):
     """As `SSLClassifier`, for a number.
 
     Args:
@@ -157,32 +210,28 @@ class SSLRegressor(RegressorMixin, _Supervised):
         self.recipe, self.overrides, self.run = recipe, overrides, run
         self.device, self.random_state = device, random_state
 
+    _measure = staticmethod(r2_score)
+
     def _targets(self, y_M: np.ndarray) -> tuple[np.ndarray, Mapping[str, Any]]:
-        return y_M.astype(np.float64), {"name": "regression"}
+        numbers_M = y_M.astype(np.float64)
+        if len(np.unique(numbers_M)) == 1:
+            raise ValueError(f"y has one value, {numbers_M[0]}: there is nothing to learn.")
+        return numbers_M, {"name": "regression"}
 
     def predict(self, X: Any) -> np.ndarray:
         """Return a number for each record, float64 (N,)."""
-        return np.array(self._predicted(X), np.float64)
+        return self._answers(self._predicted(X))
+
+    def _answers(self, predictions: list[Any]) -> np.ndarray:
+        return np.array(predictions, np.float64)
 
 
-def _labels_of(estimator: Any, y: Any, values: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (N,), and which there are, bool (N,)."""
-    if y is None:
-        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
-    y_N = column_or_1d(y, warn=True)
-    check_consistent_length(next(iter(values.values())), y_N)
-    if y_N.dtype.kind == "f":
-        known_N = ~np.isnan(y_N)
-    else:
-        known_N = np.array([cell is not None and str(cell) != "<NA>" and cell == cell for cell in y_N.tolist()], bool)
-    if not known_N.any():
-        raise ValueError("y has no label.")
-    if y_N.dtype == object:
-        y_N = y_N.copy()
-        typed = np.array(y_N[known_N].tolist())
-        if typed.dtype.kind in "iufb":  # numbers among which a label is missing
-            whole = np.zeros(len(y_N), typed.dtype)
-            whole[known_N] = typed
-            y_N = whole
-    assert_all_finite(y_N[known_N], input_name="y")
-    return y_N, known_N
+def _unreadable(predictor: Predictor, cells: Sequence[Any], rows: Sequence[int]) -> str | None:
+    """Return a sentence about the first of some rows that cannot be read, by its number among all."""
+    modality = predictor.model.plan.modalities[predictor.modality]
+    for row in rows:
+        try:
+            modality.decode(cells[row])
+        except BadSample as error:
+            return f"Value {row} of {predictor.modality} cannot be decoded: {error}."
+    return None

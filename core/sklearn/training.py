@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,10 +19,12 @@ from sensorium.devices import find_device
 from sensorium.errors import Interrupted, SensoriumError
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.finetuning.finetuner import Finetuner
-from sensorium.models.plan import make_plan
+from sensorium.finetuning.labeled import FOLDS
+from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.registration.discovery import load_extensions
 from sensorium.runs.run import Run
+from sensorium.sklearn.records import has_value
 from sensorium.training.fabric import fabric_of_one
 from sensorium.training.precision import numeric_settings
 
@@ -55,18 +59,42 @@ def as_value_errors() -> Iterator[None]:
         raise ValueError(str(error)) from error
 
 
-def fields_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None) -> list[str]:
-    """Return the fields of records that a recipe reads, or that of a run."""
+@contextmanager
+def passing_folder() -> Iterator[Path]:
+    """Open a folder for trainings; their errors leave out the sentences that name files of it, which are deleted."""
+    with TemporaryDirectory() as folder:
+        try:
+            yield Path(folder)
+        except SensoriumError as error:
+            kept = [sentence for sentence in re.split(r"(?<=\.) ", str(error)) if folder not in sentence]
+            error.args = (" ".join(kept) or str(error), *error.args[1:])
+            raise
+
+
+def plan_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None) -> Plan:
+    """Return the plan of a recipe, or that of a run, for records that are handed in."""
     extensions = load_extensions()
     given = recipe if run is None else Run.open(run).recipe_file
-    plan = make_plan(read_recipe(given, extensions.registry, [*IN_MEMORY, *overrides]), extensions)
-    return list(plan.fields.values())
+    return make_plan(read_recipe(given, extensions.registry, [*IN_MEMORY, *overrides]), extensions)
+
+
+def require_folds(count: int, plan: Plan) -> None:
+    """Raise an error where so many labels are too few to choose the epoch in folds of them.
+
+    Raises:
+        ValueError: which says so before anything is trained.
+    """
+    if count < FOLDS and not plan.recipe.data.val:
+        raise ValueError(
+            f"There are {count} records with a value and a label, too few for {FOLDS} folds: give more labels, or a "
+            "val part to choose the epoch on (data.val)."
+        )
 
 
 def pretrain(recipe: RecipeLike, overrides: Sequence[str], values: Mapping[str, Any], seed: int, folder: Path) -> Path:
     """Train without labels, and return the run folder."""
     data = read_recipe(recipe, load_extensions().registry, [*IN_MEMORY, *overrides]).data
-    count = len(next(iter(values.values())))
+    count = int(has_value(values).sum())
     most = max(1, int(count * (1 - data.val) * (0.8 if data.val else 1)))  # a part drawn by a hash may be larger
     changes = [*IN_MEMORY, *overrides, f"data.batch={min(data.batch, most)}", f"seed={seed}"]
     return fit(recipe, changes, source=dict(values), run_dir=folder / "pretrained", evaluate=False).run.folder  # type: ignore[union-attr]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sensorium.errors import DataError
 from sensorium.sklearn.kept_run import KeptRun
-from sensorium.sklearn.records import read_records
-from sensorium.sklearn.training import RecipeLike, as_value_errors, fields_of, pretrain, seed_of_state
+from sensorium.sklearn.records import read_records, require_values
+from sensorium.sklearn.training import RecipeLike, as_value_errors, passing_folder, plan_of, pretrain, seed_of_state
 
 
 class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -54,32 +54,43 @@ class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises:
             ValueError: for records or a recipe that cannot be trained on, in one sentence.
         """
-        with as_value_errors(), TemporaryDirectory() as folder:
-            values = read_records(self, X, fields_of(self.recipe, self.overrides, self.run), fitting=True)
+        with as_value_errors(), passing_folder() as folder:
+            plan = plan_of(self.recipe, self.overrides, self.run)
+            values = read_records(self, X, list(plan.fields.values()), fitting=True)
             run = self.run
             if run is None:
                 seed = seed_of_state(self.random_state)
-                run = pretrain(self.recipe, self.overrides, values, seed, Path(folder))
+                run = pretrain(self.recipe, self.overrides, values, seed, folder)
             self.kept_ = KeptRun(Path(run), self.device)
-            first = {name: values[field][:1] for name, field in self.kept_.model.plan.fields.items()}
-            self._n_features_out = self._embedded(first).shape[1]
+            fields = self.kept_.model.plan.fields
+            self._n_features_out = sum(self._width(name, values[field]) for name, field in fields.items())
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the features of records, float32 (N, D); of several modalities beside one another.
 
         Raises:
-            ValueError: for a record that cannot be read.
+            ValueError: for a record that has no value, or cannot be read.
         """
         check_is_fitted(self)
         with as_value_errors():
             fields = self.kept_.model.plan.fields
             values = read_records(self, X, list(fields.values()), fitting=False)
-            return self._embedded({name: values[field] for name, field in fields.items()})
+            require_values(values)
+            raws = {name: values[field] for name, field in fields.items()}
+            embedded = self.kept_.model.embed(space=self.space, **raws)
+            return np.concatenate([embedded[name].numpy() for name in raws], axis=1)
 
-    def _embedded(self, values: dict[str, Any]) -> np.ndarray:
-        embedded = self.kept_.model.embed(space=self.space, **values)
-        return np.concatenate([embedded[name].numpy() for name in values], axis=1)
+    def _width(self, modality: str, cells: Sequence[Any]) -> int:
+        """Return how many features a modality has, as the first value that can be read shows."""
+        fault = DataError(f"No record has a value of {modality}.")
+        for cell in cells:
+            if cell is not None:
+                try:
+                    return self.kept_.model.embed(space=self.space, **{modality: [cell]})[modality].shape[1]
+                except DataError as error:
+                    fault = error
+        raise fault
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

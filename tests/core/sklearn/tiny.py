@@ -8,6 +8,18 @@ TINY = (
     "finetune.epochs=1",
     "modalities.timeseries.encoder={name: dilated, width: 8, dim: 8, depth: 2}",
 )
+TINY_TEXT = (
+    "train.steps=2",
+    "data.batch=4",
+    "finetune.epochs=1",
+    "modalities.text.encoder={name: transformer, width: 16, depth: 1, heads: 2}",
+)
+
+
+def texts(count=20):
+    """Texts, and the class that they tell."""
+    y = np.where(np.arange(count) % 2, "warm", "cold")
+    return [f"a {kind} day, number {number}" for number, kind in enumerate(y)], y
 
 
 def series(count=40, seed=0):
