@@ -40,9 +40,10 @@ def serve(collection: Collection, port: int, announce: Callable[[str], None]) ->
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
         app = make_app(collection, token, f"sensorium-{port}")
-        announce(f"http://{ADDRESS}:{port}/?token={token}")
+        server = uvicorn.Server(make_config(app))
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(make_config(app)).run(sockets=[listening])
+            announce(f"http://{ADDRESS}:{port}/?token={token}")
+            server.run(sockets=[listening])
 
 
 def make_config(app: ASGIApp) -> uvicorn.Config:

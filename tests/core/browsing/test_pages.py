@@ -10,7 +10,7 @@ if any(find_spec(name) is None for name in ("starlette", "uvicorn", "jinja2", "p
 
 import sensorium
 from sensorium.browsing import guard
-from sensorium.errors import BadSample
+from sensorium.errors import BadSample, RunError
 from tests.core.browsing.served import COUNT, HARMFUL, PAIRS, TOKEN, Client, ids_in, known, make_collection, served
 
 
@@ -173,6 +173,11 @@ def test_a_damaged_upload_is_named_as_its_user_calls_it(client, collection, monk
     monkeypatch.setattr(collection.parts["a"], "decode", decode)
     answer, page = client.send({"by": "a"}, b"", "mine.png")
     assert (answer.status, "mine.png is an empty file" in page, "sensorium-upload" in page) == (400, True, False)
+
+
+def test_a_folder_without_an_index_is_refused(folder, tmp_path):
+    with pytest.raises(RunError, match="holds no index of records"):
+        sensorium.browse(folder / "run", tmp_path, **known())
 
 
 def test_uploads_are_bounded(client, monkeypatch):
