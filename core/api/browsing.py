@@ -20,7 +20,7 @@ from sensorium.embeddings.table import EmbeddingOptions
 from sensorium.errors import DataError, RunError
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
-from sensorium.indexing.records import RecordIndex, is_index
+from sensorium.indexing.records import RecordIndex, is_index, names_index, require_index
 from sensorium.indexing.update import update_index
 from sensorium.models.model import Model
 from sensorium.registration.blame import naming_plugins
@@ -67,6 +67,8 @@ def browse(
     from sensorium.browsing.collection import Collection  # the libraries are optional
     from sensorium.browsing.server import serve
 
+    if index is not None and names_index(index):
+        require_index(index)
     if index is None and is_index(Path(run, FOLDER)):
         index = Path(run, FOLDER)
     evaluation: RunEvaluation | None = None

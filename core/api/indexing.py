@@ -14,7 +14,7 @@ from sensorium.embeddings.stream import write_stream
 from sensorium.embeddings.table import EmbeddingOptions
 from sensorium.evaluation.previews import Previews
 from sensorium.indexing.approximate import require_kind
-from sensorium.indexing.records import RecordIndex, is_index, require_lancedb
+from sensorium.indexing.records import identity_of, is_index, require_lancedb, require_room
 from sensorium.indexing.thumbnails import Thumbnails
 from sensorium.indexing.update import IndexUpdate, update_index
 from sensorium.parallel.rank_zero import on_rank_zero
@@ -65,15 +65,17 @@ def index(
         How many records were added, updated and left, and how the index is searched.
 
     Raises:
-        RunError: without LanceDB; when other weights made the index, or the file of vectors.
+        RunError: without LanceDB; when the folder holds other files and no index, or other weights made the index, or
+            the file of vectors.
     """
     require_lancedb()
     require_kind(kind)
-    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     folder = Path(run, FOLDER) if out is None else Path(out)
+    require_room(folder, INCOMING)
+    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     incoming = folder / INCOMING if vectors is None else Path(vectors)
     if is_index(folder):
-        require_same(RecordIndex(folder), model, "embedding")
+        require_same(identity_of(folder), model, "embedding")
     if vectors is None:
         write_stream(
             model, evaluation, incoming, EmbeddingOptions(part, labels=None if labels is None else tuple(labels))

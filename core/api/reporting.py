@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sensorium.reports.records import ShownRecords
 
 log = logging.getLogger("sensorium")
+ENDINGS = (".html", ".htm")
 
 
 @naming_plugins
@@ -67,8 +68,11 @@ def report(
         The path of the page.
 
     Raises:
-        RunError: when a folder is not a run, a library is missing, or there is no such label, part or projection.
+        RunError: when the file does not end in .html or .htm, a folder is not a run, a library is missing, or there
+            is no such label, part or projection.
     """
+    if out is not None and Path(out).suffix.lower() not in ENDINGS:
+        raise RunError(f"A page is a file of HTML: name one that ends in .html, not '{out}'.")
     require_libraries()
     require_projection(projection)
     from sensorium.reports.of_run import comparison_page, run_page

@@ -22,7 +22,7 @@ from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.feature_table import FeatureTable
-from sensorium.indexing.records import RecordIndex, is_index
+from sensorium.indexing.records import RecordIndex, is_index, names_index, require_index
 from sensorium.models.model import Model
 from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.registration.blame import naming_plugins
@@ -132,6 +132,8 @@ def search(
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise RunError(f"A contact sheet is a PNG image: '{sheet}' does not end in .png.")
+    if vectors is not None and names_index(vectors):
+        require_index(vectors)
     if where is not None and (vectors is None or not is_index(vectors)):
         raise RunError(f"A filter is for an index: `sensorium index {run}` makes one, which --vectors names.")
     if vectors is not None:

@@ -23,9 +23,11 @@ from sensorium.indexing.records import IndexedRecord, RecordIndex
 from sensorium.models.model import Model
 
 KEPT = 64
-"""Uploaded queries that are kept, so that their pages can be opened again."""
+"""Uploaded queries, and long words, that are kept, so that their pages can be opened again."""
 WORDS = 2**20
 """Bytes up to which an uploaded file may be words."""
+SHOWN = 200
+"""Characters of long words that name them."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that was uploaded, as modalities read it.
+    """A file that was uploaded, or long words, as modalities read it.
 
     Args:
-        name: what its user calls it.
-        examples: modality -> what it reads of the file; the first is taken unless another is asked for.
+        name: what its user calls it; of words the first.
+        examples: modality -> what it reads of it; the first is taken unless another is asked for.
     """
 
     name: str
@@ -96,6 +98,18 @@ class Collection:
         Raises:
             RunError: when no modality reads them.
         """
+        return self._asked(words, self._read_words(words, by))
+
+    def keep_words(self, words: str, by: str = "") -> str:
+        """Keep what modalities read of words that are too long for an address; return their key, as `keep_file`.
+
+        Raises:
+            RunError: when no modality reads them.
+        """
+        return self._keep(Upload(_shortened(words), self._read_words(words, by)))
+
+    def _read_words(self, words: str, by: str) -> dict[str, Any]:
+        """Return what each modality of words, or the one that is asked for, reads of some."""
         reading = self.readers
         if by and by not in reading:
             raise RunError(
@@ -103,7 +117,7 @@ class Collection:
             )
         if not reading:
             raise RunError(f"The run reads no words, but files: upload one. It has {', '.join(self.parts)}.")
-        return self._asked(words, self._read([by] if by else reading, words, words))
+        return self._read([by] if by else reading, words, words)
 
     def keep_file(self, path: Path, name: str, by: str = "") -> str:
         """Keep what modalities read of an uploaded file; return the key that it is asked for by.
@@ -116,8 +130,12 @@ class Collection:
         Raises:
             RunError: when no modality reads it.
         """
+        return self._keep(Upload(name, self._read_file(path, name, by)))
+
+    def _keep(self, upload: Upload) -> str:
+        """Keep what is asked for, and return its key; the oldest gives way."""
         key = secrets.token_urlsafe(12)
-        self._uploads[key] = Upload(name, self._read_file(path, name, by))
+        self._uploads[key] = upload
         while len(self._uploads) > KEPT:
             self._uploads.popitem(last=False)
         return key
@@ -136,17 +154,17 @@ class Collection:
             return self._read(self.readers, _words_in(path, name), name)
 
     def ask_file(self, key: str, by: str = "") -> Asked:
-        """Return what a file asks for that was uploaded before.
+        """Return what a file asks for that was uploaded before, or words that were kept.
 
         Raises:
             RunError: when it is kept no more, or the modality did not read it.
         """
         if key not in self._uploads:
-            raise RunError("The uploaded file is kept no more: upload it again.")
+            raise RunError("What was asked for here is kept no more: upload the file, or send the words, again.")
         upload = self._uploads[key]
         if by and by not in upload.examples:
             known = ", ".join(upload.examples)
-            raise RunError(f"'{upload.name}' was read as {known}: upload it again to have it read as '{by}'.")
+            raise RunError(f"'{upload.name}' was read as {known}: send it again to have it read as '{by}'.")
         return self._asked(upload.name, upload.examples, by)
 
     def ask_record(self, id: str, by: str = "") -> Asked:
@@ -184,12 +202,15 @@ class Collection:
         return shown
 
     def targets_of(self, asked: Asked | None) -> list[str]:
-        """Return the modalities in which a query can be searched: those of its space, others than its own first."""
+        """Return the modalities in which a query can be searched: those of its space.
+
+        Words and files are searched in others than their own first, a record in its own: these are its neighbors.
+        """
         kinds = {name: self.index.width(name) for name in self.index.modalities}
         if asked is None:
             return list(kinds)
         fitting = [name for name, width in kinds.items() if width == asked.query_1D.shape[1]]
-        return sorted(fitting, key=lambda name: name == asked.modality)
+        return sorted(fitting, key=lambda name: (name == asked.modality) != bool(asked.id))
 
     def search(self, asked: Asked, target: str, count: int, condition: str | None) -> tuple[list[IndexedRecord], int]:
         """Return the records nearest to what is asked, itself left out, and how many were searched."""
@@ -209,7 +230,9 @@ class Collection:
             except SensoriumError as error:
                 reasons.append(str(error))
         if not read:
-            raise RunError(" ".join(dict.fromkeys(reasons)).replace(f"'{raw}'", f"'{words}'"))
+            said, name = " ".join(dict.fromkeys(reasons)), _shortened(words)
+            named = (str(raw), name) if isinstance(raw, Path) else (f"'{raw}'", f"'{name}'")
+            raise RunError(said.replace(*named))
         return read
 
     def _asked(self, words: str, examples: Mapping[str, Any], by: str = "") -> Asked:
@@ -226,6 +249,10 @@ class Collection:
             return None
         at = pc.index(self._ids, id).as_py()
         return None if at < 0 else at
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"
 
 
 def _words_in(path: Path, name: str) -> str:

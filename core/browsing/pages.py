@@ -31,6 +31,8 @@ log = logging.getLogger("sensorium")
 TEMPLATES = Path(__file__).parent / "templates"
 HOSTS = ("127.0.0.1", "localhost")
 """Names of this machine that a page is asked for under; under any other one it is refused (DNS rebinding)."""
+WORDS = 2000
+"""Characters of words that stand in the address of a page; longer ones are kept here, and stand there by a key."""
 COUNTS = (12, 24, 48, 96)
 KEPT = ("text", "file", "id", "by", "target", "where", "part", "count")
 """Fields of the form that stand in the address of a page, beside the labels."""
@@ -100,6 +102,9 @@ class _Pages:
         """Take the form, an uploaded file with it, and send to the page that shows what is found."""
         async with request.form(max_files=1, max_fields=100) as form:
             fields = {name: value for name, value in form.items() if isinstance(value, str) and value}
+            if long := [name for name, value in fields.items() if name != "text" and len(value) > WORDS]:
+                problem = f"'{long[0]}' has more than {WORDS:,} characters: shorten it."
+                return self._page(request, {}, _Found(), problem)
             file = form.get("upload")
             if isinstance(file, UploadFile) and file.filename:
                 fields = {name: value for name, value in fields.items() if name not in ("text", "id", "file")}
@@ -113,6 +118,14 @@ class _Pages:
                     return self._page(request, fields, _Found(), f"{name} ({type(error).__name__}).")
             elif "text" in fields:
                 fields = {name: value for name, value in fields.items() if name not in ("id", "file")}
+                if len(fields["text"]) > WORDS:
+                    words = fields.pop("text")
+                    try:
+                        fields["file"] = await run_in_threadpool(
+                            self.collection.keep_words, words, fields.get("by", "")
+                        )
+                    except SensoriumError as error:
+                        return self._page(request, fields, _Found(), str(error))
         return RedirectResponse(address(fields), status_code=303)
 
     def _keep(self, file: UploadFile, by: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from sensorium.browsing.collection import Collection
 from sensorium.browsing.pages import make_app
@@ -39,15 +40,20 @@ def serve(collection: Collection, port: int, announce: Callable[[str], None]) ->
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
         app = make_app(collection, token, f"sensorium-{port}")
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            h11_max_incomplete_event_size=2**18,  # words of a query are in the address
-            log_level="warning",
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
-        announce(f"http://{ADDRESS}:{port}/?token={token}")
+        server = uvicorn.Server(make_config(app))
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            announce(f"http://{ADDRESS}:{port}/?token={token}")
+            server.run(sockets=[listening])
+
+
+def make_config(app: ASGIApp) -> uvicorn.Config:
+    """Return how the page is served."""
+    return uvicorn.Config(
+        app,
+        http="h11",
+        h11_max_incomplete_event_size=2**18,  # an address may hold words and a filter
+        log_level="warning",
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )

@@ -36,9 +36,12 @@ class PartReader:
         source: where the records come from.
         run: its table of unreadable values.
         unreadable: the file of another table, of records that are not those of the run.
+        is_reference: whether they are those of `evaluate.reference`, of which the run has no parts on file.
     """
 
-    def __init__(self, plan: Plan, source: Source, run: Run, unreadable: Path | None = None) -> None:
+    def __init__(
+        self, plan: Plan, source: Source, run: Run, unreadable: Path | None = None, is_reference: bool = False
+    ) -> None:
         self.plan, self.source, self.run = plan, source, run
         self.columns, data = source.columns(), plan.recipe.data
         cut = {"records": self.columns.fingerprint(), **data.model_dump(include={"val", "test", "split_seed"})}
@@ -46,7 +49,7 @@ class PartReader:
         if selected_M is not None:
             cut["selected from"] = whole.columns().fingerprint()
         self.cut = {**cut, "split": plan.recipe.plain()["data"]["split"]}
-        self.parts = self._parts() if unreadable is None else self._assigned()
+        self.parts = self._assigned() if is_reference else self._parts()
         options = inspect.signature(type(source)).parameters
         table = unreadable or run.unreadable_file
         self.unreadable = UnreadableRecords(len(source), data.max_bad, table, self.parts, options)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -102,12 +103,15 @@ class RunEvaluation:
         source: where the records come from.
         run: where tables and contact sheets are written.
         name: "reference" for the records of `evaluate.reference`, whose files stand in a folder of that name.
+        unreadable: the table of unreadable values of records that are not those of the run.
     """
 
-    def __init__(self, plan: Plan, source: Source, run: Run, name: str = "") -> None:
+    def __init__(self, plan: Plan, source: Source, run: Run, name: str = "", unreadable: Path | None = None) -> None:
         self.plan, self.source, self.run, self.name = plan, source, run, name
         self.folder = run.evaluations / name
-        self.reader = PartReader(plan, source, run, self.folder / run.unreadable_file.name if name else None)
+        if name:
+            unreadable = self.folder / run.unreadable_file.name
+        self.reader = PartReader(plan, source, run, unreadable, is_reference=bool(name))
         self.parts = self.reader.parts
         self._warned: set[str] = set()
         self._samples: dict[str, DryPart] = {}

@@ -22,7 +22,7 @@ from sensorium.indexing.filters import all_of, equal, literal, names_of_columns,
 from sensorium.neighbors.index import SMALL
 from sensorium.runs.atomic import write_json
 
-TABLE, LISTS = "records", "index.json"
+TABLE, LISTS, ABOUT = "records", "index.json", "about.json"
 PREVIEW = "preview."
 """Columns of the paths of previews, relative to the folder."""
 
@@ -46,6 +46,19 @@ class IndexedRecord:
     score: float = float("nan")
 
 
+@dataclass
+class IndexIdentity:
+    """What the vectors of an index were made of.
+
+    Args:
+        path: the folder.
+        about: as a file of embeddings says it.
+    """
+
+    path: Path
+    about: dict[str, Any]
+
+
 class RecordIndex:
     """An index of records, as `sensorium index` writes it.
 
@@ -61,8 +74,7 @@ class RecordIndex:
     def __init__(self, path: str | Path) -> None:
         require_lancedb()
         self.path = Path(path)
-        if not is_index(self.path):
-            raise RunError(f"'{path}' holds no index of records; `sensorium index RUN {path}` makes one.")
+        require_index(path)
         self._open()
 
     def _open(self) -> None:
@@ -256,6 +268,7 @@ class RecordIndex:
                 found[name] = build_lists(self.table, column, vectors, self._queries_for(name))
             elif name in self.lists:
                 self.table.drop_index(next(one.name for one in self.table.list_indices() if one.columns == [column]))
+        write_json(self.path / ABOUT, self.about)
         write_json(self.path / LISTS, {name: asdict(lists) for name, lists in found.items()})
 
     def _queries_for(self, name: str) -> np.ndarray:
@@ -303,6 +316,51 @@ class RecordIndex:
 def is_index(path: str | Path) -> bool:
     """Return whether a folder holds an index of records."""
     return (Path(path) / f"{TABLE}.lance").is_dir()
+
+
+def names_index(path: str | Path) -> bool:
+    """Return whether a path is that of an index, there or not, and of no file of embeddings."""
+    suffix = Path(path).suffix.lower()
+    return suffix != ".lance" and (not suffix or Path(path).is_dir())
+
+
+def require_index(path: str | Path) -> None:
+    """Raise an error for a folder that holds no index.
+
+    Raises:
+        RunError: which says how to make one.
+    """
+    if not is_index(path):
+        raise RunError(f"'{path}' holds no index of records; `sensorium index RUN {path}` makes one.")
+
+
+def require_room(folder: Path, begun: str) -> None:
+    """Raise an error for a folder in which an index would stand among other files.
+
+    Args:
+        folder: that of the index, there or not.
+        begun: the name of what an interrupted call leaves in it.
+
+    Raises:
+        RunError: which says to name another one.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"'{folder}' is a file, and an index is a folder: name a new folder.")
+    if not folder.is_dir() or is_index(folder):
+        return
+    if any(not path.name.startswith((begun, f".{begun}")) for path in folder.iterdir()):
+        raise RunError(f"'{folder}' holds other files and no index: name a new folder.")
+
+
+def identity_of(folder: Path) -> IndexIdentity | RecordIndex:
+    """Return what the vectors of an index were made of; of a finished one without LanceDB.
+
+    Processes that are forked after LanceDB was imported are not safe, so that records are embedded before.
+    """
+    noted = folder / ABOUT
+    if not noted.is_file():
+        return RecordIndex(folder)
+    return IndexIdentity(folder, json.loads(noted.read_text(encoding="utf-8")))
 
 
 def require_lancedb() -> None:

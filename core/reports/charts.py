@@ -19,6 +19,8 @@ Spec = dict[str, Any]
 Row = dict[str, Any]
 HEIGHT, LINE = 180, 22
 """Pixels: of a chart of curves, and of a row of a chart that has rows."""
+NUMBERS = ",.6~r"
+"""Format of numbers at an axis: 6 significant digits, without zeros at the end."""
 CLASSES, MANY = 19, 30
 """So many classes have a color of their own, and so many stand in a confusion matrix."""
 OTHER, NONE = "other classes", "no label"
@@ -31,7 +33,7 @@ def curves(panel: Panel) -> Spec:
     ]
     chart = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format="~s")),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format=NUMBERS)),
         tooltip=[alt.Tooltip("line:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".5g")],
     )
     if len(panel.lines) > 1:
@@ -61,7 +63,7 @@ def results(table: ResultsTable, metrics: Sequence[str]) -> Spec:
         base = base.encode(y=y, yOffset=offset, color=color.legend(_below(columns=2)))
     else:
         base = base.encode(y=alt.Y("row:N", title=None, sort=rows, axis=axis), color=color.legend(None))
-    x = alt.X("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4))
+    x = alt.X("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4, format=NUMBERS))
     bars = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q").transform_calculate(mean="datum.low")
     points = base.mark_point(filled=True, size=60, opacity=1).encode(x=x)
     height = len(metrics) * (len(rows) * 9 + 8) if len(metrics) > 1 else len(rows) * LINE

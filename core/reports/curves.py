@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -80,8 +81,13 @@ def _place(metric: str) -> tuple[str, str]:
         return HEALTH.get(name, f"{name} ({kind})"), what
     if kind == "val":
         evaluator, _, name = rest.partition("/")
-        return f"{evaluator} on the val part", name
+        return f"{evaluator} on the val part{', ranks' if is_rank(name) else ''}", name
     return TITLES.get(metric, metric), ""
+
+
+def is_rank(metric: str) -> bool:
+    """Return whether a metric counts places, such as "median rank", which share no axis with fractions."""
+    return "rank" in re.split(r"[^a-z]+", metric.lower())
 
 
 def _thinned(points: list[tuple[float, float | None]]) -> list[tuple[float, float | None]]:

@@ -99,7 +99,7 @@ def _summary(
         "Split": ", ".join(splits) and f"{', '.join(splits)} (hash of the ids of the train and of the test records)",
         "Seed": str(recipe.get("seed", "")),
         "Device": status.get("device", ""),
-        "Time": _minutes(status),
+        "Time": _time(status),
         "Parameters": ", ".join(f"{its['all']:,} {name}" for name, its in counts.items() if its["all"]),
     }
     return {name: value for name, value in found.items() if value}
@@ -120,7 +120,7 @@ def _part(part: Any) -> str:
     return f"{named} ({', '.join(options)})" if options and named else named or ", ".join(options)
 
 
-def _minutes(status: Mapping[str, Any]) -> str:
+def _time(status: Mapping[str, Any]) -> str:
     """Return how long the run took to reach its state, or to write last."""
     try:
         first = datetime.fromisoformat(status["started"])
@@ -129,7 +129,8 @@ def _minutes(status: Mapping[str, Any]) -> str:
         return ""
     again = len(status.get("resumptions", []))
     words = f", pauses included: it was resumed {again} time{'s' * (again > 1)}" if again else ""
-    return f"{seconds / 60:.1f} minutes, from {first:%Y-%m-%d %H:%M}{words}"
+    took = f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+    return f"{took}, from {first:%Y-%m-%d %H:%M}{words}"
 
 
 def _unfinished(status: Mapping[str, Any], last_error: str) -> str:

@@ -16,6 +16,7 @@ from PIL import Image
 from sensorium.evaluation.shown import image_uri
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.reports.charts import MANY, Spec, confusion, predicted, results
+from sensorium.reports.curves import is_rank
 
 WIDE = 5
 """With more metrics than this, each has a row of its own."""
@@ -90,7 +91,7 @@ def _cell(table: ResultsTable, row: str, name: str) -> str:
 def _charts(table: ResultsTable) -> tuple[list[tuple[str, Spec]], int]:
     """Return the charts of a table, and how many metrics have none."""
     means = {name: [row.metrics[name].mean for row in table.rows if name in row.metrics] for name in table.metrics}
-    shares = [name for name, values in means.items() if all(0 <= value <= 1 for value in values)]
+    shares = [name for name, values in means.items() if not is_rank(name) and all(0 <= value <= 1 for value in values)]
     others = [name for name in table.metrics if name not in shares]
     charts = [("", results(table, shares[:TOGETHER]))] if shares else []
     charts += [(name, results(table, [name])) for name in others[:ALONE] if np.isfinite(means[name]).any()]

@@ -14,6 +14,7 @@ import uvicorn
 import sensorium
 from sensorium.browsing.collection import Collection
 from sensorium.browsing.pages import make_app
+from sensorium.browsing.server import make_config
 from sensorium.data.arrays import ArraysSource
 from sensorium.evaluation.previews import Previews
 from sensorium.indexing.records import RecordIndex
@@ -49,7 +50,7 @@ def make_collection(folder):
 def served(collection):
     """Serve a collection on a free port, and yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(make_app(collection, TOKEN), log_level="error", lifespan="off"))
+        server = uvicorn.Server(make_config(make_app(collection, TOKEN)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -86,4 +86,4 @@ def test_the_page_ends_by_ctrl_c(collection, folder):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{20,}", address), started.stderr.read()
         started.send_signal(signal.SIGINT)
         out, problem = started.communicate(timeout=60)
-    assert (started.returncode, out, "Traceback" in problem) == (0, "closed\n", False)
+    assert (started.returncode, out, "Traceback" in problem) == (0, "closed\n", False), problem

@@ -10,6 +10,7 @@ if any(find_spec(name) is None for name in ("starlette", "uvicorn", "jinja2", "p
 
 import sensorium
 from sensorium.browsing import guard
+from sensorium.errors import BadSample, RunError
 from tests.core.browsing.served import COUNT, HARMFUL, PAIRS, TOKEN, Client, ids_in, known, make_collection, served
 
 
@@ -79,6 +80,9 @@ def test_a_record_shows_its_neighbors_but_not_itself(client):
     page = client.page(id="r7", by="b", target="b", count="96")
     assert len(ids_in(page)) == COUNT - 1
     assert "r7" not in ids_in(page)
+    assert ids_in(client.page(id="r7", count="96")) == ids_in(client.page(id="r7", target="a", count="96"))
+    assert "nearest a of" in client.page(id="r7", by="a")
+    assert "nearest b of" in client.page(id="r7", by="b")
     assert "has no record &#39;r99&#39;" in client.page(400, id="r99")
 
 
@@ -107,7 +111,7 @@ def test_a_file_is_searched_for_and_its_page_opened_again(client):
     first, again = client.ask(answer.getheader("location"))[1], client.ask(answer.getheader("location"))[1]
     assert "<strong>vector.txt</strong>" in first
     assert ids_in(first) == ids_in(again) == ids_in(client.page(text=PAIRS[7].values["a"], by="a", target="b"))
-    assert "is kept no more: upload it again" in client.page(400, file="unknown")
+    assert "is kept no more: upload the file" in client.page(400, file="unknown")
 
 
 def test_a_file_is_read_by_every_modality_that_can(client):
@@ -119,7 +123,7 @@ def test_a_file_is_read_by_every_modality_that_can(client):
     assert ids_in(by_second) == ids_in(client.page(text=PAIRS[7].values["a"], by="b"))
     location = client.send({"by": "a"}, PAIRS[7].values["a"].encode(), "vector.txt")[0].getheader("location")
     answer, text = client.ask(location.replace("by=a", "by=b"))
-    assert (answer.status, "was read as a: upload it again" in text) == (400, True)
+    assert (answer.status, "was read as a: send it again" in text) == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,40 @@ def test_unreadable_files_are_answered_by_a_sentence(client, file, sentence):
 def test_a_form_without_a_file_goes_to_the_address_of_its_words(client):
     answer, _ = client.send({"text": "1 2", "id": "r7", "target": "b", "where": ""})
     assert (answer.status, answer.getheader("location")) == (303, "/?text=1+2&target=b")
+
+
+def test_long_words_are_kept_and_stand_in_the_address_by_a_key(client):
+    words = PAIRS[7].values["a"] + " " * 15_000
+    answer, _ = client.send({"text": words, "by": "a", "target": "b", "where": "id <> 'r1'"})
+    location = answer.getheader("location")
+    assert (answer.status, len(location) < 200) == (303, True)
+    answer, page = client.ask(location)
+    assert answer.status == 200
+    asked = {"by": "a", "target": "b", "where": "id <> 'r1'"}
+    assert ids_in(page) == ids_in(client.page(text=PAIRS[7].values["a"], **asked))
+    assert ids_in(client.page(text=words, **asked)) == ids_in(page)  # whoever writes such an address is answered too
+    answer, page = client.send({"text": "no numbers " * 2000})
+    assert (answer.status, "No modality of the run reads" in page, len(page) < 20_000) == (400, True, True)
+
+
+def test_a_filter_that_fits_no_address_is_refused(client):
+    answer, page = client.send({"text": "1 2", "where": "1" * 2**18})
+    assert (answer.status, "has more than 2,000 characters: shorten it" in page) == (400, True)
+
+
+def test_a_damaged_upload_is_named_as_its_user_calls_it(client, collection, monkeypatch):
+    def decode(raw):
+        raise BadSample(f"{raw} is an empty file")
+
+    monkeypatch.setattr(collection.parts["a"], "reads_files", True, raising=False)
+    monkeypatch.setattr(collection.parts["a"], "decode", decode)
+    answer, page = client.send({"by": "a"}, b"", "mine.png")
+    assert (answer.status, "mine.png is an empty file" in page, "sensorium-upload" in page) == (400, True, False)
+
+
+def test_a_folder_without_an_index_is_refused(folder, tmp_path):
+    with pytest.raises(RunError, match="holds no index of records"):
+        sensorium.browse(folder / "run", tmp_path, **known())
 
 
 def test_uploads_are_bounded(client, monkeypatch):

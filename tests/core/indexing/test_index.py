@@ -1,6 +1,7 @@
 """An index of records: added, updated, filtered, exact and approximate."""
 
 import json
+import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -69,6 +70,44 @@ def test_new_records_are_added_changed_ones_updated_and_all_others_left(run, tmp
     assert not (tmp_path / "incoming.parquet").exists()
 
 
+def test_a_folder_of_other_files_is_left_alone(run, tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").touch()
+    with pytest.raises(RunError, match=r"holds other files and no index: name a new folder\.$"):
+        sensorium.index(run, tmp_path, **known())
+    with pytest.raises(RunError, match=r"mine.csv' is a file, and an index is a folder: name a new folder\.$"):
+        sensorium.index(run, tmp_path / "mine.csv", **known())
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
+def test_an_interrupted_first_call_is_continued(run, tmp_path, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sensorium.embeddings.stream.PartsFolder.join", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            sensorium.index(run, tmp_path, **known())
+    assert [path.name for path in tmp_path.iterdir()]
+    assert sensorium.index(run, tmp_path, **known()).added == COUNT
+
+
+def test_unreadable_values_of_other_records_are_not_those_of_the_run(run, tmp_path):
+    copied = shutil.copytree(run, tmp_path / "run")
+    for count, table in ((9, "unreadable-other.csv"), (COUNT, "unreadable.csv")):
+        source = pairs(range(count))
+        source._values["a"][3] = "no numbers"
+        sensorium.embed(copied, tmp_path / f"{count}.parquet", **known(source))
+        assert [path.name for path in copied.glob("unreadable*")] == [table]
+        assert "no numbers" in (copied / table).read_text()
+        (copied / table).unlink()
+
+
+def test_what_an_index_was_made_of_is_known_without_the_library(whole, monkeypatch):
+    about = RecordIndex(whole).about
+    monkeypatch.setattr(records, "RecordIndex", None)  # workers that are forked after its import are not safe
+    assert records.identity_of(whole).about == about
+
+
 def test_a_label_that_is_new_becomes_a_column(run, tmp_path):
     sensorium.index(run, tmp_path, **known(pairs(range(50))))
     more = sensorium.index(run, tmp_path, **known(pairs(range(40, 60), weight=[float(row) for row in range(40, 60)])))
@@ -114,6 +153,9 @@ def test_filters_and_parts_choose_what_is_searched(run, whole):
 
 
 def test_a_filter_needs_an_index(run, tmp_path):
+    for missing in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(RunError, match=r"' holds no index of records; `sensorium index RUN .*` makes one"):
+            sensorium.search(run, "1", vectors=missing, **known())
     with pytest.raises(RunError, match=r"A filter is for an index: `sensorium index .*` makes one"):
         sensorium.search(run, "1", where="split = 'train'", **known())
 

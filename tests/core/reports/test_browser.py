@@ -55,6 +55,8 @@ def test_the_page_in_a_browser(page_file, width, scheme):
         assert ink == {"light": "#5f6368", "dark": "#a6abb2"}[scheme]
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         assert page.evaluate(DURATION) > 0.4
+        views = "document.querySelector('#views img').parentElement"
+        assert page.evaluate(f"{views}.scrollHeight <= {views}.clientHeight")  # shown whole
         point = page.locator("#map .chart").first.locator("path[aria-roledescription='circle']").first
         point.scroll_into_view_if_needed()
         point.hover(force=True)

@@ -3,15 +3,24 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable
-from sensorium.reports.charts import NONE, OTHER, confusion, embedding_map, shown_labels
+from sensorium.reports.charts import NONE, OTHER, confusion, curves, embedding_map, shown_labels
+from sensorium.reports.curves import Panel
 from sensorium.reports.tables import shown_tables
 
 
 def values_of(spec):
     found = spec["data"] if "data" in spec else spec["layer"][0]["data"]
     return found["values"]
+
+
+@pytest.mark.parametrize(("value", "tick"), [(3.6911, "3.6911"), (3e-4, "0.0003"), (12345.0, "12,345")])
+def test_the_tick_of_a_single_point_is_its_value(value, tick):
+    vl_convert = pytest.importorskip("vl_convert")
+    drawn = vl_convert.vegalite_to_svg(curves(Panel("Loss", {"Loss": [(4, value)]})) | {"width": 200})
+    assert f">{tick}</text>" in drawn
 
 
 def test_a_confusion_matrix_counts_every_pair_of_classes():
@@ -54,7 +63,7 @@ def table(**metrics):
 
 
 def test_metrics_from_0_to_1_share_a_chart_with_deviations_and_others_have_their_own(tmp_path):
-    made = table(accuracy=[[0.5], [0.7]], F1=[[0.4]], RMSE=[[12.0, 14.0]], rank=[[3.0]])
+    made = table(accuracy=[[0.5], [0.7]], F1=[[0.4]], RMSE=[[12.0, 14.0]], rank=[[1.0]])
     (shown,) = shown_tables({"knn": made}, tmp_path)
     assert [title for title, _ in shown.charts] == ["", "RMSE", "rank"]
     points = {(point["row"], point["metric"]): point for point in values_of(shown.charts[0][1])}

@@ -18,7 +18,7 @@ def test_what_matters_comes_first_and_what_belongs_together_is_one_chart(tmp_pat
         | {"lr": 0.1, "data_wait": 0.0, "health/image/std": 0.9, "health/text/std": 0.8, "health/text/rank": 4.0}
         for step in (1, 2, 4)
     ]
-    lines.append({"step": 4, "val/knn/accuracy": 0.5, "val/knn/macro-F1": 0.4})
+    lines.append({"step": 4, "val/knn/accuracy": 0.5, "val/knn/macro-F1": 0.4, "val/knn/a to b median rank ↓": 7.0})
     panels, left_out = panels_of({"one": run_of(tmp_path / "one", lines)})
     assert [panel.title for panel in panels] == [
         "Loss",
@@ -28,11 +28,13 @@ def test_what_matters_comes_first_and_what_belongs_together_is_one_chart(tmp_pat
         "Time spent waiting for data",
         "scale",
         "knn on the val part",
+        "knn on the val part, ranks",
     ]
     assert left_out == 0
     assert panels[0].lines == {"Loss": [(1, 1.0), (2, None), (4, 0.25)]}
     assert list(panels[2].lines) == ["image", "text"]
-    assert list(panels[-1].lines) == ["accuracy", "macro-F1"]
+    assert list(panels[-2].lines) == ["accuracy", "macro-F1"]
+    assert list(panels[-1].lines) == ["a to b median rank ↓"]
 
 
 def test_lines_of_several_runs_are_named_after_them(tmp_path):

@@ -100,6 +100,11 @@ def test_a_label_that_there_is_not_is_an_error(runs, tmp_path):
         report(runs[0].folder, tmp_path / "page.html", projection="tsne")
 
 
+def test_a_page_of_another_ending_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(RunError, match=r"A page is a file of HTML: name one that ends in .html, not 'out.txt'"):
+        sensorium.report(tmp_path / "missing", "out.txt")
+
+
 def test_sounds_stand_in_the_page_once(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(toys.VectorModality, "sound", samples_of)
     page = Page(report(runs[0].folder, tmp_path / "page.html"))
