@@ -7,6 +7,7 @@ from numbers import Number
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 
 
@@ -25,7 +26,8 @@ def read_records(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -
         ValueError: for numbers of a wrong shape, or columns that there are not.
         TypeError: for what is no array, such as a sparse matrix.
     """
-    if isinstance(X, Mapping) or hasattr(X, "columns"):
+    is_frame = isinstance(X, Mapping) or hasattr(X, "columns")
+    if is_frame and not issparse(X):  # of whose formats one is a mapping
         columns = _of_frame(estimator, X, fields, fitting)
         if columns is not None:
             return columns
