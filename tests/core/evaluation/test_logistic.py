@@ -37,11 +37,14 @@ def test_the_gradient_is_that_of_autograd(columns):
     torch.testing.assert_close(loss_gradient(logits.detach(), y), wanted)
 
 
-@pytest.mark.parametrize(("width", "warm"), [(12, True), (4200, False)])
-def test_a_path_is_the_solutions_one_by_one(width, warm):
-    """Wide features take the diagonal for a first Hessian; the optimum is the same."""
+@pytest.mark.parametrize(("width", "warm", "Cs"), [(12, True, [1e-4, 1e-2, 1.0]), (4200, False, [1e-4, 1e-2])])
+def test_a_path_is_the_solutions_one_by_one(width, warm, Cs):
+    """Wide features take the diagonal for a first Hessian; the optimum is the same.
+
+    With little penalty 4,200 features of 300 records have no optimum that float32 would find on every processor.
+    """
     x, y = records(4, width=width)
-    x, y, Cs = torch.from_numpy(x), torch.from_numpy(y), [1e-4, 1e-2, 1.0]
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
     path = fit_path(x, y, 4, Cs, 500)
     for C, weights in zip(Cs, path.weights_PDK, strict=True):
         start = torch.randn_like(weights) / 100 if warm else None
