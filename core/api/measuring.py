@@ -9,6 +9,7 @@ from typing import Any
 
 from sensorium.api.models import open_run
 from sensorium.api.run_parts import extensions_of
+from sensorium.api.run_records import evaluation_of
 from sensorium.api.stopping import now, stopped_evaluation
 from sensorium.errors import RecipeError, RunError, not_found
 from sensorium.evaluation.run_evaluation import RunEvaluation
@@ -134,12 +135,12 @@ def _evaluate(
     """Measure the first run, with the others as further seeds of it; args as in `evaluate`."""
     first, *others = runs
     place = join_ranks(device)
-    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen, place, {}, reference)
-    seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen, place, {})[0] for other in others]
+    model, plan, records = open_run(first, overrides, checkpoint, source, extensions, chosen, place, {}, reference)
+    seeds = [open_run(other, overrides, checkpoint, records, extensions, chosen, place, {})[0] for other in others]
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
-    evaluation = RunEvaluation(plan, source, Run.open(first))
+    evaluation = evaluation_of(Run.open(first), plan, records, source is not None)
     if not any(override.startswith("data.") for override in overrides):
         on_rank_zero(_warn_of_changed_records, evaluation)
     evaluation.check()

@@ -37,9 +37,20 @@ def open_records(
     """
     place = join_ranks(device)
     model, plan, records = open_run(run, overrides, checkpoint, source, extensions, {}, place, handed_in)
-    opened = Run.open(run)
-    is_own = _is_own(opened, plan, records, source is not None)
-    return model, RunEvaluation(plan, records, opened, unreadable=None if is_own else opened.folder / OTHER)
+    return model, evaluation_of(Run.open(run), plan, records, source is not None)
+
+
+def evaluation_of(run: Run, plan: Plan, records: Source, is_given: bool) -> RunEvaluation:
+    """Return what reads the records of a run's source, or of another one.
+
+    Args:
+        run: whose table of unreadable values is that of its own source.
+        plan: of its recipe, changed or not.
+        records: what was opened.
+        is_given: whether they were handed in.
+    """
+    unreadable = None if _is_own(run, plan, records, is_given) else run.folder / OTHER
+    return RunEvaluation(plan, records, run, unreadable=unreadable)
 
 
 def _is_own(run: Run, plan: Plan, source: Source, is_given: bool) -> bool:
