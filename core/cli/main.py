@@ -121,10 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Exception as error:
             if interruption.received is not None:  # inside an extension module, say, that makes it an error of its own
                 _leave(error, interruption.received, debug)
-            if (refused := _refused(error)) and not _blame(error):
+            found, what = _blame(error), said(error)
+            if not found and (refused := _refused(error)):
                 _report(error, refused, debug)
                 sys.exit(SensoriumError.code)
-            found, what = _blame(error), said(error)
             origin = f" in {found}" if found else ""
             again = "" if debug else "; run again with --debug for the traceback"
             unexpected = f"Error: an unexpected {type(error).__name__}{origin}{': ' if what else ''}{what}{again}."

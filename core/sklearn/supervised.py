@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -29,7 +30,7 @@ from sensorium.sklearn.training import (
 )
 
 
-class _Supervised:
+class _Supervised(ABC):
     """What classifier and regressor have in common."""
 
     recipe: RecipeLike
@@ -61,9 +62,9 @@ class _Supervised:
             self._learn(values, labels.tolist(), task)
         return self
 
+    @abstractmethod
     def _targets(self, y_M: np.ndarray) -> tuple[np.ndarray, Mapping[str, Any]]:
         """Return what is learned for each record with a label, (M,), and `finetune.task`."""
-        raise NotImplementedError
 
     def _learn(self, values: Mapping[str, Any], labels: Sequence[Any], task: Mapping[str, Any]) -> None:
         """Pretrain on all values, or start from a run, and fine-tune on those that have a label."""
@@ -82,9 +83,9 @@ class _Supervised:
         answers = self._answers(self._predicted(X, known_N))
         return float(type(self)._measure(y_N[known_N], answers, sample_weight=weights))
 
+    @abstractmethod
     def _answers(self, predictions: list[Any]) -> np.ndarray:
         """Return what `predict` returns of predictions of the head."""
-        raise NotImplementedError
 
     def _predicted(self, X: Any, wanted_N: np.ndarray | None = None) -> list[Any]:
         """Return the predictions of the head, of all records or of those that are wanted."""
