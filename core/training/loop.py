@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 
 import torch
@@ -143,8 +143,13 @@ def backward_joined(t: TrainingState, step: int, parts: list[RecordBatch]) -> Ou
 
 
 def _no_sync(t: TrainingState, until_last: bool) -> AbstractContextManager[None]:
-    """Leave gradients to this rank until the last part, under DDP; FSDP adds up its shards of each part's gradient."""
-    return t.fabric.no_backward_sync(t.module, enabled=until_last and t.recipe.train.strategy != "fsdp")
+    """Leave gradients to this rank until the last part, under DDP; FSDP adds up its shards of each part's gradient.
+
+    Of FSDP, Fabric's context is not entered at all: one that is not enabled turns the sum over ranks off as it ends.
+    """
+    if t.recipe.train.strategy == "fsdp":
+        return nullcontext()
+    return t.fabric.no_backward_sync(t.module, enabled=until_last)
 
 
 def record(t: TrainingState, outcome: Outcome | None) -> None:

@@ -39,7 +39,7 @@ class Pair(nn.Module):
 
 
 def test_targets_have_no_noise_while_the_student_trains():
-    pair, x_BD = Pair().train(), torch.randn(6, 8)
+    pair, x_BD = Pair().train(), torch.randn(64, 8)
     assert not torch.equal(pair.student(x_BD).pooled, pair.student(x_BD).pooled), "the student has noise"
     assert torch.equal(pair.targets(x_BD), pair.targets(x_BD))
     pair.eval().train()
