@@ -17,7 +17,7 @@ MEETING = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "NODE_RANK", "LOCAL_RANK"
 
 
 def pytest_runtest_setup(item):
-    """Draw in each test, and in the fixtures that it makes first, from seeds of its own: what passes once passes again."""
+    """Draw in each test and its first fixtures from seeds of its own: what passes once passes again."""
     seed = zlib.crc32(item.nodeid.encode())
     random.seed(seed)
     np.random.seed(seed)

@@ -28,6 +28,8 @@ from sensorium.registration.registry import Registry
 RECIPE_FILES = (".yaml", ".yml", ".py")
 SAMPLE = 32
 """Records whose values tell which modality reads a field."""
+MOST = 0.5
+"""Least fraction of the values of a field that a modality has to decode."""
 FITTED = 1000
 """Records that the modalities of a source alone are fitted to: their lengths and categories are estimates."""
 NONSENSE = "no value of any kind: \x01"
@@ -192,8 +194,8 @@ def _found_out(source: Source, column: str, registry: Registry) -> tuple[Part | 
     trials = {name: _try(source, sample, column, name, registry) for name in registry.names("modalities")}
     if column in trials and trials[column].decoded:
         return Part(name=column), ""
-    name = max(trials, key=lambda one: (trials[one].names_files, trials[one].decoded, not trials[one].takes_any_text))
-    if not trials[name].names_files and trials[name].decoded < 0.5:
+    name = max(trials, key=lambda one: trials[one].rank)
+    if not trials[name].names_files and trials[name].decoded < MOST:
         return None, f"field '{column}' is read by no modality: modalities.{column}.modality=NAME names one"
     return Part(name=name), f"field '{column}' is read as {name}: modalities.{column}.modality=NAME names another"
 
@@ -211,6 +213,11 @@ class _Trial:
     decoded: float = 0.0
     names_files: bool = False
     takes_any_text: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """What a better trial has more of: most values in a form that few texts have count more than all as text."""
+        return self.names_files, self.decoded >= MOST and not self.takes_any_text, self.decoded
 
 
 def _try(source: Source, positions: np.ndarray, column: str, name: str, registry: Registry) -> _Trial:

@@ -39,7 +39,7 @@ def learning_curve(tables: Mapping[str, ResultsTable], metric: str) -> ResultsTa
         split_hash([], [f"{amount} {table.split}" for amount, table in tables.items()]),
         last.counts,
         remarks=[f"Labeled records of a draw: {counts}.", *_differences(tables)],
-        plot=curve_chart(points, metric, f"{metric} on {last.counts[1]:,} test records"),
+        plot=curve_chart(points, metric, f"{metric} on the test part"),
     )
 
 

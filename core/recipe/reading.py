@@ -195,7 +195,7 @@ def validated(section: type[S], raw: Mapping[str, Any], origin: str, overrides: 
         section: its model.
         raw: the mapping.
         origin: what errors call it.
-        overrides: that were applied to it; one that set the wrong value is named in place of `origin`.
+        overrides: that were applied to it; those that set the wrong value are named in place of `origin`.
 
     Raises:
         RecipeError: one sentence about the first key that is wrong.
@@ -205,19 +205,23 @@ def validated(section: type[S], raw: Mapping[str, Any], origin: str, overrides: 
         return section.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        said = _override_of(_path_of(first), overrides) or origin
+        said = _overrides_of(_path_of(first), overrides) or origin
         raise RecipeError(f"{said}: {_sentence(first, raw, section)}") from error
 
 
-def _override_of(loc: Sequence[str | int], overrides: Sequence[str]) -> str | None:
-    """Return what errors call the last override that set what is at a location, or something within it; or None."""
+def _overrides_of(loc: Sequence[str | int], overrides: Sequence[str]) -> str | None:
+    """Return what errors call the last override that set what is at a location, or all that set some of it; or None."""
     path = [str(key) for key in loc]
+    within: list[str] = []
     for text in reversed(overrides):
         keys = text.partition("=")[0].strip().split(".")
-        shorter = min(len(keys), len(path))
-        if shorter and keys[:shorter] == path[:shorter]:
-            return f"the override '{text}'"
-    return None
+        sets_all = keys == path[: len(keys)]
+        if sets_all or (path and path == keys[: len(path)]):
+            within.insert(0, text)
+        if sets_all:
+            break
+    named = " and ".join(f"'{text}'" for text in within)
+    return f"the override{'s' if len(within) > 1 else ''} {named}" if within else None
 
 
 def _path_of(error: Any) -> tuple[str | int, ...]:

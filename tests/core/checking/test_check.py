@@ -116,6 +116,16 @@ def test_a_table_whose_columns_have_other_names(tmp_path):
     assert not any("is read as" in note for note in chosen.notes)
 
 
+def test_most_values_in_a_form_that_few_texts_have_count_more_than_all_as_text():
+    smiles = ["CCO", "c1ccccc1", "CC(=O)O", "C1CC(", "N#CC"] * 8
+    words = ["I am", "no", "carbon", "a dog", "CON"] * 8
+    report = check(source={"compound": smiles, "name": words})
+    assert {name: found.modality for name, found in report.modalities.items()} == {
+        "compound": "molecule",
+        "name": "text",
+    }
+
+
 @pytest.mark.parametrize(
     ("source", "field"),
     [

@@ -246,7 +246,9 @@ def test_neighbors_and_blocks_exclude_each_other(registry):
         (["data.batch=many"], "the override 'data.batch=many'"),
         (["seed=1", " data.batch = many"], "the override ' data.batch = many'"),
         (["data={batch: many}"], "the override 'data={batch: many}'"),
-        (["train.steps=4", "train.epochs=3"], "the override 'train.epochs=3'"),
+        (["train.steps=4", "train.epochs=3"], "the overrides 'train.steps=4' and 'train.epochs=3'"),
+        (["train={steps: 4}", "train.epochs=3"], "the overrides 'train={steps: 4}' and 'train.epochs=3'"),
+        (["train.steps=4", "seed=2", "train={epochs: 3}"], "the override 'train={epochs: 3}'"),
         (["seed=1"], "recipe"),
     ],
 )
