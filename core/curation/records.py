@@ -19,7 +19,7 @@ from sensorium.data.splits import PARTS
 from sensorium.errors import DataError
 from sensorium.evaluation.previews import Previews
 
-TOLD = 12
+TOLD = 19
 """Characters of an id in a caption."""
 
 

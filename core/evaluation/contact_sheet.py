@@ -9,13 +9,15 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from sensorium.errors import SensoriumError
-from sensorium.text_drawing import draw_text, shorten_text, text_width
+from sensorium.text_drawing import draw_text, shorten_text, text_width, wrap_text
 
 CELL = 144
 MARGIN = 28
 GAP = 14
 FRAME = 4
 HEADING, SMALL = 22, 13
+LINES, STEP = 2, 17
+"""Lines of a caption, at most, and pixels from each to the next."""
 PAPER, INK, FAINT, HIT = (255, 255, 255), (32, 33, 36), (128, 132, 138), (24, 150, 84)
 
 
@@ -32,7 +34,7 @@ class RetrievedImage:
 
     Args:
         image: its preview.
-        caption: one short line below it, such as the cosine.
+        caption: a few words below it, such as the cosine: two lines, cut where they are longer.
         is_positive: whether it is a positive of the query, and so framed in green.
     """
 
@@ -54,7 +56,7 @@ def contact_sheet(
         queries: previews of Q queries, of any modality; None continues the row above.
         results: Q lists of retrieved targets, best first.
         title: the heading.
-        captions: one short line below each query; none by default.
+        captions: a few words below each query, two lines; none by default.
         headings: what stands above them.
 
     Returns:
@@ -69,7 +71,8 @@ def contact_sheet(
         )
     most = max(len(retrieved) for retrieved in results)
     top = MARGIN + 60
-    line = CELL + 40
+    told = [*captions, *(target.caption for retrieved in results for target in retrieved)]
+    line = CELL + 23 + STEP * max(1, *map(len, map(_lines, ["", *told])))
     x_found = MARGIN + CELL + 3 * GAP
     width = max(x_found + most * (CELL + GAP) - GAP, MARGIN + int(text_width(title, HEADING))) + MARGIN
     sheet = Image.new("RGB", (width, top + len(queries) * line + MARGIN - 12), PAPER)
@@ -99,4 +102,11 @@ def _cell(sheet: Image.Image, image: Image.Image, x: int, y: int, caption: str, 
     method = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
     ImageDraw.Draw(sheet).rectangle((x - 1, y - 1, x + CELL, y + CELL), (246, 247, 248), outline=(225, 227, 230))
     sheet.paste(image.convert("RGB").resize(size, method), (x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2))
-    draw_text(sheet, (x, y + CELL + 7), shorten_text(caption, SMALL, CELL), SMALL, color)
+    for number, text in enumerate(_lines(caption)):
+        draw_text(sheet, (x, y + CELL + 7 + STEP * number), text, SMALL, color)
+
+
+def _lines(caption: str) -> list[str]:
+    """Return the lines of a caption, the last of which is cut where there would be more."""
+    *whole, last = [*wrap_text(caption, SMALL, CELL), ""][: LINES + 1]
+    return whole if not last else [*whole[:-1], shorten_text(f"{whole[-1]} {last}", SMALL, CELL)]
