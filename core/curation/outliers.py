@@ -133,7 +133,12 @@ def outlier_report(records: ComparedRecords, found: Outliers, options: OutlierOp
         for rank, row in enumerate(order[: int(found.is_outlier_M.sum())], start=1)
     ]
     noted = about(
-        records, method=options.method, share=options.share, k=options.k, seed=options.seed, index=found.searched
+        records,
+        method=options.method,
+        share=options.share,
+        k=found.neighbors_MK.shape[1],
+        seed=options.seed,
+        index=found.searched,
     )
     return Curation(rows, statistics, table, noted)
 

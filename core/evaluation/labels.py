@@ -13,8 +13,10 @@ from sensorium.feature_table import FeatureTable
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a label is missing: None or nan."""
-    return value is None or (isinstance(value, float) and value != value)
+    """Return whether a label is missing: None, nan of any precision, or `NA` or `NaT` of pandas."""
+    if isinstance(value, float | np.floating):
+        return bool(value != value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def is_continuous(values: Iterable[Any]) -> bool:

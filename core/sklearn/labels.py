@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from sensorium.sklearn.records import is_missing
+from sensorium.evaluation.labels import is_missing
 
 
 def read_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 
+from sensorium.evaluation.labels import is_missing
+
 
 def read_records(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -> dict[str, Any]:
     """Return the values of N records by field, None where there is none, after the checks of scikit-learn.
@@ -74,13 +76,6 @@ def has_value(values: Mapping[str, Sequence[Any]]) -> np.ndarray:
 def without_missing(cells: Iterable[Any]) -> list[Any]:
     """Return cells with None in place of nan, and of what pandas has for a missing cell."""
     return [None if is_missing(cell) else cell for cell in cells]
-
-
-def is_missing(cell: Any) -> bool:
-    """Return whether a cell is None, nan, or `NA` or `NaT` of pandas."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
 
 
 def _of_frame(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -> dict[str, list[Any]] | None:
