@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
+LONGEST = 600
+"""Characters of a reason, at most."""
+
 
 class SensoriumError(Exception):
     """An error that the user can correct; `str(error)` is one sentence that says how."""
@@ -131,12 +134,17 @@ class BadSample(Exception):
     """
 
     def __init__(self, reason: str, kind: FaultKind = "damaged", where: Location | str | None = None) -> None:
-        super().__init__(reason)
+        super().__init__(clipped(reason))
         self.kind: FaultKind = kind
         self.where = Location(where) if isinstance(where, str) else where
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.kind, self.where)
+
+
+def clipped(text: str) -> str:
+    """Return a text for an error, without the middle of a long one: a value that is no path may be a whole document."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def as_bad_sample(error: BadSample | OSError) -> BadSample:

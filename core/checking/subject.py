@@ -230,7 +230,7 @@ def _try(source: Source, positions: np.ndarray, column: str, name: str, registry
     try:
         if raws and not modality.is_fitted:
             modality.fit(raws)
-    except SensoriumError:
+    except (SensoriumError, OSError):
         return _Trial(names_files=names_files)
     decoded = sum(_decodes(modality, raw) for raw in raws)
     return _Trial(round(decoded / max(len(raws), 1), 2), names_files, bool(raws) and _decodes(modality, NONSENSE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -287,7 +288,8 @@ def _texts(prompts: str | None) -> tuple[str, ...]:
     if prompts is None:
         return ()
     path = Path(prompts).expanduser()
-    if not path.is_file() and "," not in prompts and path.suffix:
+    is_file = os.path.isfile(path)  # False, too, for prompts that are too long for a name
+    if not is_file and "," not in prompts and path.suffix:
         raise RunError(f"There is no file of prompts '{prompts}'; prompts themselves stand with commas between.")
-    found = path.read_text(encoding="utf-8").splitlines() if path.is_file() else prompts.split(",")
+    found = path.read_text(encoding="utf-8").splitlines() if is_file else prompts.split(",")
     return tuple(text.strip() for text in found if text.strip())

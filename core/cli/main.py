@@ -18,7 +18,7 @@ from sensorium.cli.interrupt import handled
 from sensorium.cli.json_output import leave_stdout, only_json
 from sensorium.cli.output import print_error, reflow
 from sensorium.deprecation import deprecations_in_log
-from sensorium.errors import Interrupted, PluginError, SensoriumError
+from sensorium.errors import Interrupted, PluginError, SensoriumError, clipped
 from sensorium.interruption import name_of, number_of
 from sensorium.registration.blame import Blame, blame, said
 from sensorium.registration.discovery import load_extensions
@@ -138,7 +138,7 @@ def _refused(error: Exception) -> str:
         return ""
     if Path(error.filename).is_relative_to(Path(sensorium.__file__).parent):
         return ""
-    return f"Error: '{error.filename}' cannot be used ({error.strerror}): name another place."
+    return f"Error: '{clipped(error.filename)}' cannot be used ({error.strerror}): name another place."
 
 
 def _blame(error: Exception) -> Blame | None:

@@ -125,8 +125,8 @@ def numeric_labels(part: Labeled) -> np.ndarray:
         remedy = (
             f"{words:,} of {len(part.values):,} cells are none: write numbers there, or leave those cells empty"
             if 2 * words <= len(part.values)
-            else "use a classifier for it ('linear', 'forest' with task=classification, finetune.task=classification), or "
-            "repair the column"
+            else "use a classifier for it ('linear', 'forest' with task=classification, finetune.task=classification) "
+            "or repair the column"
         )
         raise SensoriumError(f"The label '{part.label}' has the value {value!r}, which is not a number: {remedy}.")
     return np.array([float(value) for value in part.values], np.float64)

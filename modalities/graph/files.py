@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -22,13 +23,15 @@ def read_file(path: Path) -> Mapping[str, Any]:
     Raises:
         BadSample: when there is no such file, it is damaged, or has something else than a mapping of arrays.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # False, too, for a text that is too long for a name
         raise BadSample(f"there is no file {path}", "missing")
     read = READERS.get(path.suffix.lower())
     if read is None:
         raise BadSample(f"the file {path} ends in none of {', '.join(READERS)}", "unsupported")
     try:
         found = read(path)
+    except OSError as error:
+        raise BadSample(f"the file {path} cannot be read: {error.strerror or error}", "missing") from error
     except pickle.UnpicklingError as error:
         raise BadSample(
             f"the file {path} has Python objects, which may run code: save a dict of tensors, as data.to_dict() is",

@@ -169,6 +169,16 @@ def test_what_cannot_be_curated_is_said_in_a_sentence(folder, call, said):
         call(sensorium.curate, folder)
 
 
+@pytest.mark.parametrize(
+    ("prompts", "said"),
+    [(", ".join(f"a photo of {n}" for n in range(99)), "name its run folder"), ("none.txt", "no file of prompts")],
+)
+def test_prompts_of_a_command_are_texts_or_a_file(folder, prompts, said, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["curate", "clusters", str(folder), str(tmp_path / "found.parquet"), *READ, "--prompts", prompts])
+    assert said in capsys.readouterr().err
+
+
 def test_one_record_is_nothing_to_compare():
     source = ArraysSource({"text": ["one", None]})
     with pytest.raises(DataError, match="nothing to compare"):

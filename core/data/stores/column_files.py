@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sensorium.data.stores.files import filesystem, is_local
+from sensorium.data.stores.files import filesystem, is_local, no_ranges
 from sensorium.errors import DataError
 
 ARROW = (".arrow", ".feather", ".ipc")
@@ -125,7 +125,7 @@ def open_columns(url: str, options: Mapping[str, Any]) -> ColumnFile:
         options: of the file system.
 
     Raises:
-        DataError: when it is neither Parquet nor Arrow, or damaged.
+        DataError: when it is neither Parquet nor Arrow, or damaged, or its server knows no ranges of bytes.
     """
     kind = ArrowColumns if url.lower().endswith(ARROW) else ParquetColumns
     try:
@@ -137,6 +137,10 @@ def open_columns(url: str, options: Mapping[str, Any]) -> ColumnFile:
             raise
         name = "Arrow" if kind is ArrowColumns else "Parquet"
         raise DataError(f"'{url}' cannot be read as {name}: {one_line(error)}; is it damaged, or cut short?") from error
+    except ValueError as error:
+        if is_local(url):
+            raise
+        raise no_ranges(url, one_line(error)) from error
 
 
 def one_line(error: Exception) -> str:

@@ -61,6 +61,19 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFil
         raise DataError(f"'{url}' is no address that fsspec knows ({error}); check data.source.path.") from error
 
 
+def no_ranges(url: str, told: str) -> DataError:
+    """Return the error about a server of which a part of a file was asked, and that gives whole files alone.
+
+    Args:
+        url: of the file.
+        told: how that was seen.
+    """
+    return DataError(
+        f"'{url}' can only be had whole, since its server knows no ranges of bytes ({told}): copy the file to this "
+        "machine, or to a server or an object store that does."
+    )
+
+
 def stored_files(
     source: str,
     path: str | Sequence[str] | None,

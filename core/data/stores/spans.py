@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Any, NamedTuple
 
-from sensorium.data.stores.files import filesystem, is_local
+from sensorium.data.stores.files import filesystem, is_local, no_ranges
 
 OPEN = 256
 """Files that a process keeps open."""
@@ -45,13 +45,25 @@ class SpanReader:
 
         Raises:
             OSError: when a file, or its store, cannot be read.
+            DataError: when a server gives whole files where spans are asked for.
         """
         if not spans or is_local(self._urls[spans[0].file]):
             return [self._here(span) for span in spans]
         fs, _ = filesystem(self._urls[spans[0].file], self._options)
         paths = [fs._strip_protocol(self._urls[span.file]) for span in spans]
         starts, ends = [span.start for span in spans], [span.start + span.size for span in spans]
-        return [bytes(found) for found in fs.cat_ranges(paths, starts, ends, on_error="raise")]
+        found = [bytes(data) for data in fs.cat_ranges(paths, starts, ends, on_error="raise")]
+        for span, data in zip(spans, found, strict=True):
+            self._check(span, data)
+        return found
+
+    def _check(self, span: Span, data: bytes) -> None:
+        """Raise an error where a store gave other than the span: `fsspec` takes any answer for it."""
+        url, told = self._urls[span.file], f"a request for {span.size:,} bytes was answered with {len(data):,}"
+        if len(data) < span.size:
+            raise OSError(f"'{url}': {told}")
+        if len(data) > span.size:
+            raise no_ranges(url, told)
 
     def _here(self, span: Span) -> bytes:
         with self._lock:

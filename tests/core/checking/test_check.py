@@ -143,6 +143,11 @@ def test_records_in_memory_are_checked_without_a_recipe(source, field):
     assert any(note.startswith(f"field '{field}' is read as text") for note in report.notes) == (field != "text")
 
 
+def test_texts_too_long_for_the_name_of_a_file_are_texts():
+    report = check(source={"note": [f"word {i} " * 4000 for i in range(8)]})
+    assert report.modalities["note"].modality == "text"
+
+
 def test_an_array_in_memory_is_checked_without_a_recipe():
     report = check(source=np.random.default_rng(0).standard_normal((8, 2, 40)))
     assert any(note.startswith("field 'value' is read as ") for note in report.notes)

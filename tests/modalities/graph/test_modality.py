@@ -85,6 +85,7 @@ def test_pytorch_geometric_data_is_read():
         ({"edge_index": [[0], [1]], "x": [1.5, 1.0]}, "columns of x"),
         ({"edge_index": "no", "x": [1, 1]}, "not an array"),
         ("C1=CC", "there is no file C1=CC"),
+        ("a text that is no name of a file " * 200, "there is no file a text .* …"),
         (7, "not int"),
         (None, "not NoneType"),
     ],
