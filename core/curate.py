@@ -42,11 +42,11 @@ from sensorium.curation.outliers import OutlierOptions, draw_outliers, find_outl
 from sensorium.curation.records import ComparedRecords
 from sensorium.curation.result import Curation
 from sensorium.errors import RunError, not_found
+from sensorium.evaluation.contact_sheet import require_own_sheet, write_sheet
 from sensorium.models.model import Model
 from sensorium.neighbors.search import IndexOptions
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
-from sensorium.runs.atomic import write_atomically
 
 __all__ = ["Curation", "clusters", "coverage", "duplicates", "outliers"]
 
@@ -107,7 +107,7 @@ def duplicates(
         SensoriumError: when the records cannot be read or compared.
     """
     options = DuplicateOptions(threshold, prefer)
-    _require_parquet(out)
+    _require_place(out, ".png", ".similarities.png")
 
     def use(records: ComparedRecords, _: Model | None) -> Curation:
         found = find_near_duplicates(records, options, IndexOptions(index, seed=seed))
@@ -118,7 +118,7 @@ def duplicates(
         return _written(duplicate_report(records, found, options), out, sheets)
 
     curated = Curated(
-        target, overrides, modality, part, space, vectors, checkpoint, device, source, extensions, handed_in
+        target, out, overrides, modality, part, space, vectors, checkpoint, device, source, extensions, handed_in
     )
     return curated.with_records(use)
 
@@ -172,14 +172,14 @@ def outliers(
         SensoriumError: when the records cannot be read or compared.
     """
     options = OutlierOptions(method, share, k, seed)
-    _require_parquet(out)
+    _require_place(out, ".png")
 
     def use(records: ComparedRecords, _: Model | None) -> Curation:
         found = find_outliers(records, options, IndexOptions(index, seed=seed))
         return _written(outlier_report(records, found, options), out, {".png": lambda: draw_outliers(records, found)})
 
     curated = Curated(
-        target, overrides, modality, part, space, vectors, checkpoint, device, source, extensions, handed_in
+        target, out, overrides, modality, part, space, vectors, checkpoint, device, source, extensions, handed_in
     )
     return curated.with_records(use)
 
@@ -240,7 +240,7 @@ def clusters(
         SensoriumError: when the records cannot be read or compared, or nothing embeds the prompts.
     """
     options = ClusterOptions(method, count, least, seed)
-    _require_parquet(out)
+    _require_place(out, ".png")
     asked = tuple(prompts)
     if asked and space == "features":
         raise RunError("Prompts are compared in the space 'embedding', not in 'features'.")
@@ -260,6 +260,7 @@ def clusters(
 
     curated = Curated(
         target,
+        out,
         overrides,
         modality,
         part,
@@ -322,7 +323,7 @@ def coverage(
         SensoriumError: when the records cannot be read or compared, or are fewer.
     """
     options = CoverageOptions(count, method, seed)
-    _require_parquet(out)
+    _require_place(out, ".png")
 
     def use(records: ComparedRecords, _: Model | None) -> Curation:
         found = cover(records, options)
@@ -330,15 +331,20 @@ def coverage(
         return _written(made, out, {".png": lambda: draw_coverage(records, found)})
 
     curated = Curated(
-        target, overrides, modality, part, space, vectors, checkpoint, device, source, extensions, handed_in
+        target, out, overrides, modality, part, space, vectors, checkpoint, device, source, extensions, handed_in
     )
     return curated.with_records(use)
 
 
-def _require_parquet(out: str | Path | None) -> None:
-    if out is not None and Path(out).suffix.lower() != ".parquet":
+def _require_place(out: str | Path | None, *sheets: str) -> None:
+    """Raise an error where rows and contact sheets cannot be written, before anything is read."""
+    if out is None:
+        return
+    if Path(out).suffix.lower() != ".parquet":
         named = Path(out).with_suffix(".parquet")
         raise RunError(f"What curation finds is a Parquet file, which data.select reads: write {named}, not '{out}'.")
+    for suffix in sheets:
+        require_own_sheet(Path(out).with_suffix(suffix))
 
 
 def _written(made: Curation, out: str | Path | None, sheets: dict[str, Draw]) -> Curation:
@@ -351,7 +357,7 @@ def _written(made: Curation, out: str | Path | None, sheets: dict[str, Draw]) ->
         path = Path(out).with_suffix(suffix)
         if (sheet := draw()) is not None:
             files.append(path)
-            write_atomically(path, lambda part, sheet=sheet: sheet.save(part, format="PNG"))
+            write_sheet(sheet, path)
         else:
             path.unlink(missing_ok=True)  # of a curation before
     return replace(made, files=tuple(files))

@@ -32,6 +32,7 @@ from sensorium.models.model import Model
 from sensorium.neighbors.similarity import l2_normalize
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.atomic import require_apart
 from sensorium.runs.run import Run
 
 log = logging.getLogger("sensorium")
@@ -48,6 +49,7 @@ class Curated:
 
     Args:
         target: a run folder; a file that `embed` wrote; whatever `check` takes; None for the records of `source`.
+        out: the file that is written, none of those that are read; None writes nothing.
         overrides: `key.sub=value` texts.
         modality: the modality that is compared; None takes the first.
         part: "train", "val", "test" or "all".
@@ -61,6 +63,7 @@ class Curated:
     """
 
     target: Any
+    out: str | Path | None
     overrides: Sequence[str]
     modality: str | None
     part: str
@@ -81,6 +84,7 @@ class Curated:
         if self.part not in (*PARTS, "all"):
             known = ", ".join((*PARTS, "all"))
             raise RunError(not_found(f"There is no part '{self.part}'", self.part, [*PARTS, "all"], f"known: {known}"))
+        self._require_apart(self.target, self.vectors)
         path = Path(self.target).expanduser() if isinstance(self.target, str | Path) else None
         if path is not None and Run(path).recipe_file.is_file():
             return self._of_run(path, use)
@@ -96,13 +100,20 @@ class Curated:
                 )
             return use(self._of_file(EmbeddingFile(path)), None)
         subject = find_subject(self.target, self.overrides, self.extensions or load_extensions(), self.source)
+        self._require_apart(subject.data.source.options if subject.data.source else ())
         return use(self._of_subject(subject), None)
+
+    def _require_apart(self, *read: object) -> None:
+        """Raise an error where the file to write is one that is read."""
+        if self.out is not None:
+            require_apart(self.out, *read)
 
     def _of_run(self, run: Path, use: Use[T]) -> T:
         """Use the records of a run, compared by its encoder."""
         model, evaluation = open_records(
             run, self.overrides, self.checkpoint, self.device, self.source, self.extensions, self.handed_in
         )
+        self._require_apart(evaluation.plan.source_options)
         if self.vectors is not None:
             file = EmbeddingFile(self.vectors)
             space = self._space_of(file)

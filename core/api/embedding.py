@@ -24,6 +24,7 @@ from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
+from sensorium.runs.atomic import require_apart
 
 log = logging.getLogger("sensorium")
 LARGE = 200_000
@@ -93,6 +94,7 @@ def embed(
     if atlas or projector is not None:
         _require_map(Path(out), projection, projector)
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
+    require_apart(out, evaluation.plan.source_options)
     if streamed:
         count = write_stream(model, evaluation, Path(out), options)
         images = RecordImages(Previews(evaluation.plan, evaluation.source))

@@ -11,6 +11,7 @@ from sensorium.api.run_records import open_records
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.of_run import require_same, with_positions
 from sensorium.errors import RunError
+from sensorium.evaluation.contact_sheet import require_own_sheet, write_sheet
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.previews import Previews
 from sensorium.feature_table import FeatureTable
@@ -21,7 +22,7 @@ from sensorium.neighbors.search import IndexOptions
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
-from sensorium.runs.atomic import write_atomically
+from sensorium.runs.atomic import require_apart
 
 
 @naming_plugins
@@ -79,7 +80,11 @@ def mine(
     if out is not None and Path(out).suffix != ".parquet":
         named = Path(out).with_suffix(".parquet")
         raise RunError(f"Mined negatives are a Parquet file, which data.negatives reads: write {named}, not '{out}'.")
+    if out is not None:
+        require_own_sheet(Path(out).with_suffix(".png"))
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
+    if out is not None:
+        require_apart(out, vectors, evaluation.plan.source_options)
     options = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
     searched = IndexOptions(index, nprobe, ef_search, model.plan.recipe.seed)
 
@@ -104,7 +109,7 @@ def mine(
             mined.write(Path(out))
             sheet = draw_negatives(mined, table, Previews(evaluation.plan, evaluation.source))
             if sheet is not None:
-                write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
+                write_sheet(sheet, Path(out).with_suffix(".png"))
         return mined
 
     if vectors is None:

@@ -29,6 +29,7 @@ from sensorium.progress_bar import RecordsBar
 from sensorium.recipe import read_recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.atomic import require_apart
 from sensorium.runs.run import Run
 from sensorium.training.precision import numeric_settings
 
@@ -135,6 +136,7 @@ def predict(
     changes = ["data.max_bad=1", *everything, *words, *overrides]
     place = find_device(device, "--device")
     model, plan, records = open_run(run, changes, "final", given, extensions, {}, place, handed_in)
+    require_apart(out, plan.source_options)
     predictor = Predictor.of(model, opened, extensions)
     positions = _positions(plan, records, part)
     table = out.with_suffix(".unreadable.csv")

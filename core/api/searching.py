@@ -18,7 +18,7 @@ from sensorium.embeddings.of_run import require_same
 from sensorium.embeddings.query import Query, read_query
 from sensorium.embeddings.search import nearest_in
 from sensorium.errors import RunError, not_found
-from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
+from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet, require_own_sheet, write_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.feature_table import FeatureTable
@@ -27,7 +27,7 @@ from sensorium.models.model import Model
 from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
-from sensorium.runs.atomic import write_atomically
+from sensorium.runs.atomic import require_apart
 
 ROW = 6
 """Records in a row of the contact sheet."""
@@ -132,6 +132,9 @@ def search(
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise RunError(f"A contact sheet is a PNG image: '{sheet}' does not end in .png.")
+    if sheet is not None:
+        require_own_sheet(Path(sheet))
+        require_apart(sheet, query)
     if vectors is not None and names_index(vectors):
         require_index(vectors)
     if where is not None and (vectors is None or not is_index(vectors)):
@@ -233,4 +236,4 @@ def _write_sheet(path: Path, asked: Query, result: SearchResult, previews: Previ
     drawn = [previews.of_query(asked.example, asked.modality, asked.text), *[None] * (len(rows) - 1)]
     title = f"{asked.modality} -> {result.target}, {result.searched:,} records"
     drawing = contact_sheet(drawn, rows, title, captions=[asked.text, *[""] * (len(rows) - 1)])
-    write_atomically(path, lambda part: drawing.save(part, format="PNG"))
+    write_sheet(drawing, path)

@@ -40,11 +40,13 @@ def check_data(target: str, overrides: Sequence[str], out: Path | None = None, a
         DataError: when a training would stop at unreadable records.
     """
     from sensorium.api.checking import check as examine
-    from sensorium.runs.atomic import write_json
+    from sensorium.runs.atomic import require_apart, write_json
     from sensorium.training.fabric import launching_rank
 
     if launching_rank() != 0:  # the first checks for all
         return
+    if out is not None:
+        require_apart(out, target, [text.partition("=")[2] for text in overrides])
     with reading() as progress:
         report = examine(target, overrides, progress=progress)
     if as_json:

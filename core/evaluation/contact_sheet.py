@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import RunError, SensoriumError
+from sensorium.runs.atomic import write_atomically
 from sensorium.text_drawing import draw_text, shorten_text, text_width, wrap_text
 
 CELL = 144
@@ -18,6 +22,8 @@ FRAME = 4
 HEADING, SMALL = 22, 13
 LINES, STEP = 2, 17
 """Lines of a caption, at most, and pixels from each to the next."""
+MADE = ("Software", "Sensorium contact sheet")
+"""What the file of a contact sheet says of itself."""
 PAPER, INK, FAINT, HIT = (255, 255, 255), (32, 33, 36), (128, 132, 138), (24, 150, 84)
 
 
@@ -92,6 +98,30 @@ def contact_sheet(
                 box = (x - FRAME, y - FRAME, x + CELL + FRAME - 1, y + CELL + FRAME - 1)
                 ImageDraw.Draw(sheet).rounded_rectangle(box, radius=FRAME, outline=HIT, width=FRAME)
     return sheet
+
+
+def write_sheet(sheet: Image.Image, path: Path) -> None:
+    """Write a contact sheet as a PNG that says whose it is."""
+    noted = PngInfo()
+    noted.add_text(*MADE)
+    write_atomically(path, lambda part: sheet.save(part, format="PNG", pnginfo=noted))
+
+
+def require_own_sheet(path: Path) -> None:
+    """Raise an error where a contact sheet would replace, or an earlier one be deleted that is, another's image.
+
+    Raises:
+        RunError: when the file is there, and no contact sheet.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        with Image.open(path) as image:
+            own = image.info.get(MADE[0]) == MADE[1]
+    except (OSError, ValueError, SyntaxError):
+        own = False
+    if not own:
+        raise RunError(f"'{path}' is there already, and no contact sheet of Sensorium's: name another file to write.")
 
 
 def _cell(sheet: Image.Image, image: Image.Image, x: int, y: int, caption: str, color: tuple[int, int, int]) -> None:

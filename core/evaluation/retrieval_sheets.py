@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
+from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet, write_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.feature_table import FeatureTable
 from sensorium.neighbors.similarity import nearest_neighbors
-from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import uniform_of
 
 SHEET_QUERIES, SHEET_TARGETS = 8, 6
@@ -54,4 +53,4 @@ def draw_retrieval_sheets(test: FeatureTable, previews: Previews, folder: Path) 
         drawn = [previews(positions[row], query) for row in queries]
         sheet = contact_sheet(drawn, results, f"{query} -> {target}, {len(targets)} targets")
         path = folder / f"sheet-{query}-to-{target}.png"
-        write_atomically(path, lambda part, sheet=sheet: sheet.save(part, format="PNG"))
+        write_sheet(sheet, path)

@@ -111,6 +111,12 @@ class Plan:
         """The names of the tables of its evaluators, those of a reference set included."""
         return [*self.evaluators, *(self.reference.evaluators if self.reference is not None else ())]
 
+    @property
+    def source_options(self) -> dict[str, Any]:
+        """The options of the source that the recipe names, the files that it reads among them."""
+        named = self.recipe.data.source
+        return {} if named is None else named.options
+
     def open_source(self, given: Any = None) -> Source:
         """Return what was handed in as a source (see `as_source`), or else the source that the recipe names.
 

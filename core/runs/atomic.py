@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,32 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def require_apart(out: str | Path, *read: object) -> None:
+    """Raise an error where the file to write is one that is read.
+
+    Args:
+        out: the file to write.
+        read: what is read: paths, or options of a source, of which the texts that are files count.
+
+    Raises:
+        RunError: when one of them is the file.
+    """
+    for place in _texts_of(read):
+        if os.path.isfile(out) and os.path.isfile(place) and os.path.samefile(out, place):
+            raise RunError(f"'{out}' is read by this very command, and would be replaced: name another file to write.")
+
+
+def _texts_of(value: object) -> Iterator[str]:
+    """Yield the texts and paths in nested options."""
+    if isinstance(value, str | Path):
+        yield os.path.expanduser(value)
+    elif isinstance(value, Mapping):
+        yield from _texts_of(list(value.values()))
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for one in value:
+            yield from _texts_of(one)
 
 
 def temporary_of(path: Path) -> Path:

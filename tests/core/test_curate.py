@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -177,6 +178,22 @@ def test_prompts_of_a_command_are_texts_or_a_file(folder, prompts, said, tmp_pat
     with pytest.raises(SystemExit):
         main(["curate", "clusters", str(folder), str(tmp_path / "found.parquet"), *READ, "--prompts", prompts])
     assert said in capsys.readouterr().err
+
+
+def test_nothing_that_is_read_is_replaced_and_no_image_of_another(tmp_path):
+    texts, beside = tmp_path / "texts.parquet", tmp_path / "found.png"
+    pq.write_table(pa.table({"text": [f"text {i}" for i in range(20)]}), texts)
+    Image.new("RGB", (4, 4)).save(beside)
+    before = {path: path.read_bytes() for path in (texts, beside)}
+    with pytest.raises(RunError, match=r"texts\.parquet' is read by this very command"):
+        sensorium.curate.outliers(texts, texts)
+    with pytest.raises(RunError, match=r"texts\.parquet' is read by this very command"):
+        sensorium.curate.outliers("parquet", texts, [f"data.source.path={texts}"])
+    with pytest.raises(RunError, match=r"found\.png' is there already, and no contact sheet"):
+        sensorium.curate.outliers(texts, tmp_path / "found.parquet")
+    assert {path: path.read_bytes() for path in before} == before
+    found = [sensorium.curate.outliers(texts, tmp_path / "out.parquet") for _ in range(2)]
+    assert [path.name for path in found[1].files] == ["out.parquet", "out.png"]
 
 
 def test_one_record_is_nothing_to_compare():
