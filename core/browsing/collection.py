@@ -92,6 +92,20 @@ class Collection:
         found = {label: self.index.values_of(label) for label in self.index.labels}
         return {label: values for label, values in found.items() if values and not isinstance(values[0], float)}
 
+    def chosen(self, label: str, written: str) -> Any:
+        """Return the value of a label that a form names, whose line breaks browsers rewrite; None where it names none.
+
+        Raises:
+            RunError: when the label has no such value.
+        """
+        if not written:
+            return None
+        names = {one_break(str(value)): value for value in self.choices[label]}
+        if (name := one_break(written)) not in names:
+            problem = f"The label '{label}' has no value '{name}'"
+            raise RunError(not_found(problem, name, names, f"it has: {', '.join(names)}"))
+        return names[name]
+
     def ask(self, words: str, by: str = "") -> Asked:
         """Return what words ask for; they are never the path of a file.
 
@@ -193,7 +207,7 @@ class Collection:
                 if position is not None and self.previews is not None:
                     shown[name] = self.previews.shown(position, name)
                     continue
-            except (AssertionError, KeyError, SensoriumError, OSError):
+            except (KeyError, SensoriumError, OSError):
                 pass  # the record lacks it, or its source cannot be read any more
             if name in record.previews and Path(record.previews[name]).is_file():
                 shown[name] = Shown(words, Image.open(record.previews[name]))
@@ -249,6 +263,11 @@ class Collection:
             return None
         at = pc.index(self._ids, id).as_py()
         return None if at < 0 else at
+
+
+def one_break(text: object) -> str:
+    """Return a text with one kind of line break: browsers send another than they are given."""
+    return str(text).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _shortened(words: str) -> str:

@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from sensorium.browsing.collection import Asked, Collection
+from sensorium.browsing.collection import Asked, Collection, one_break
 from sensorium.browsing.guard import Guard
 from sensorium.embeddings.table import LABEL
 from sensorium.errors import RunError, SensoriumError
@@ -95,6 +95,7 @@ class _Pages:
             "counts": COUNTS,
             "label_prefix": LABEL,
             "address": address,
+            "one_break": one_break,
         }
         return self.templates.TemplateResponse(request, "page.html", made, status_code=400 if problem else 200)
 
@@ -164,13 +165,9 @@ class _Pages:
         return self.collection.ask(fields["text"], by) if fields.get("text") else None
 
     def _condition(self, fields: Mapping[str, str]) -> str | None:
-        index, labels = self.collection.index, dict[str, Any]()
-        for name, values in self.collection.choices.items():
-            chosen = fields.get(LABEL + name, "")
-            if fitting := [value for value in values if chosen and str(value) == chosen]:
-                labels[name] = fitting[0]
-        part = fields.get("part") or "all"
-        return index.condition(part, fields.get("where") or None, labels)
+        asked = {name: self.collection.chosen(name, fields.get(LABEL + name, "")) for name in self.collection.choices}
+        labels = {name: value for name, value in asked.items() if value is not None}
+        return self.collection.index.condition(fields.get("part") or "all", fields.get("where") or None, labels)
 
 
 def address(fields: Mapping[str, Any], **changes: Any) -> str:

@@ -11,8 +11,10 @@ from PIL import Image
 from sensorium.contracts import Modality, Source
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.summary import summarize
+from sensorium.errors import DataError
 from sensorium.evaluation.shown import Shown
 from sensorium.text_drawing import text_image
+from sensorium.types import Batch
 
 
 class DecodedValues(Protocol):
@@ -59,11 +61,19 @@ class Previews:
         return part.preview(part.examples(part.collate([example]))[0])
 
     def shown(self, position: int, modality: str) -> Shown:
-        """Return what a page shows of a record's value of a modality: words, an image, a sound."""
-        words, part = self.words(position, modality), self.plan.modalities[modality]
+        """Return what a page shows of a record's value of a modality: words, an image, a sound.
+
+        Raises:
+            DataError: when the record has none that can be decoded.
+        """
+        batch, words, part = (
+            self._batch(position, modality),
+            self.words(position, modality),
+            self.plan.modalities[modality],
+        )
         if not part.has_preview or part.preview_is_caption:
             return Shown(words)
-        example = self._example(position, modality)
+        example = part.examples(batch)[0]
         return Shown(words, part.preview(example), part.sound(example))
 
     def shown_query(self, example: object, modality: str, words: str) -> Shown:
@@ -76,8 +86,13 @@ class Previews:
 
     def _example(self, position: int, modality: str) -> Any:
         """Return a record's value of a modality as previews draw it; the first, where it has several."""
+        return self.plan.modalities[modality].examples(self._batch(position, modality))[0]
+
+    def _batch(self, position: int, modality: str) -> Batch:
+        """Return a record's values of a modality, decoded."""
         fields = {modality: self.plan.fields[modality]}
         decoder = RecordDecoder(self.source, fields, self.plan.modalities, all_values=True)
         decoded = decoder[0, np.array([position])]
-        assert decoded.records is not None, "it was decoded before"
-        return self.plan.modalities[modality].examples(decoded.records.batches[modality])[0]
+        if decoded.records is None:
+            raise DataError(f"The record '{self.source.key(position).id}' has no '{modality}' that can be decoded.")
+        return decoded.records.batches[modality]

@@ -21,15 +21,22 @@ from sensorium.indexing.records import RecordIndex
 from tests import toys
 
 HARMFUL = "</script><img src=x onerror=alert(1)>"
+SPACED = " two  spaces\nand lines"
 TOKEN, COUNT = "a-token", 40
+LACKS_B = 3
+"""The record without a value of b."""
 PAIRS = toys.vectors(count=COUNT)
 
 
 def records():
     """Pairs, of which the first has a label and an id that would do harm where they are not escaped."""
     values = {name: [PAIRS[row].values[name] for row in range(COUNT)] for name in ("a", "b")}
+    values["b"][LACKS_B] = None
+    shapes = [SPACED if row % 4 == 1 else "plain" for row in range(COUNT)]
     words = [HARMFUL if row == 0 else ("red", "blue")[row % 2] for row in range(COUNT)]
-    return ArraysSource(values, {"color": words}, [f"r{row}" if row else HARMFUL for row in range(COUNT)])
+    return ArraysSource(
+        values, {"color": words, "shape": shapes}, [f"r{row}" if row else HARMFUL for row in range(COUNT)]
+    )
 
 
 def known():

@@ -11,7 +11,18 @@ if any(find_spec(name) is None for name in ("starlette", "uvicorn", "jinja2", "p
 import sensorium
 from sensorium.browsing import guard
 from sensorium.errors import BadSample, RunError
-from tests.core.browsing.served import COUNT, HARMFUL, PAIRS, TOKEN, Client, ids_in, known, make_collection, served
+from tests.core.browsing.served import (
+    COUNT,
+    HARMFUL,
+    PAIRS,
+    SPACED,
+    TOKEN,
+    Client,
+    ids_in,
+    known,
+    make_collection,
+    served,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +89,7 @@ def test_words_find_what_a_search_finds(client, folder):
 
 def test_a_record_shows_its_neighbors_but_not_itself(client):
     page = client.page(id="r7", by="b", target="b", count="96")
-    assert len(ids_in(page)) == COUNT - 1
+    assert len(ids_in(page)) == COUNT - 2  # itself, and the record that lacks b
     assert "r7" not in ids_in(page)
     assert ids_in(client.page(id="r7", count="96")) == ids_in(client.page(id="r7", target="a", count="96"))
     assert "nearest a of" in client.page(id="r7", by="a")
@@ -92,6 +103,19 @@ def test_labels_and_conditions_filter(client):
     few = client.page(where="color = 'blue' AND id IN ('r1', 'r2', 'r3')")
     assert sorted(ids_in(few)) == ["r1", "r3"]
     assert "The filter cannot be read" in client.page(400, where="nothing = 1")
+
+
+def test_a_label_with_odd_spaces_and_line_breaks_filters(client):
+    for sent in (SPACED, SPACED.replace("\n", "\r\n")):  # as browsers send it
+        page = client.page(count="96", **{"label.shape": sent})
+        assert len(ids_in(page)) == COUNT // 4
+        assert f'<option value="{escape(SPACED)}" selected>' in page
+    assert "has no value &#39;none&#39;" in client.page(400, **{"label.shape": "none"})
+
+
+def test_what_a_record_lacks_is_not_shown(collection):
+    lacking = collection.index.first(COUNT, "id = 'r3'")[0]
+    assert set(collection.show(lacking)) == {"a"}
 
 
 def test_what_users_wrote_is_text(client):
