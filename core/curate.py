@@ -17,6 +17,7 @@ without the modality, unreadable) are kept. Of several values of a record the fi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -194,7 +195,7 @@ def clusters(
     count: int | None = None,
     least: int = 10,
     label: str | None = None,
-    prompts: Sequence[str] = (),
+    prompts: Sequence[str] | str = (),
     prompt_modality: str | None = None,
     modality: str | None = None,
     part: str = "all",
@@ -222,7 +223,8 @@ def clusters(
         least: records of a cluster of "hdbscan", at least.
         label: a label column that names clusters, by the commonest value and its purity; None takes the only one.
         prompts: two texts or more that name clusters, by the one nearest to the centre: of a run that embeds them in
-            the same space; they stand before a label.
+            the same space; they stand before a label. One string holds them with commas between, or is the path of a
+            file with one on each line.
         prompt_modality: the modality of the prompts; None takes the first other one.
         modality: the modality that is compared; None takes the first.
         part: "train", "val", "test" or "all".
@@ -241,7 +243,7 @@ def clusters(
     """
     options = ClusterOptions(method, count, least, seed)
     _require_place(out, ".png")
-    asked = tuple(prompts)
+    asked = _texts(prompts) if isinstance(prompts, str) else tuple(prompts)
     if asked and space == "features":
         raise RunError("Prompts are compared in the space 'embedding', not in 'features'.")
 
@@ -361,6 +363,16 @@ def _written(made: Curation, out: str | Path | None, sheets: dict[str, Draw]) ->
         else:
             path.unlink(missing_ok=True)  # of a curation before
     return replace(made, files=tuple(files))
+
+
+def _texts(prompts: str) -> tuple[str, ...]:
+    """Return the prompts that stand in a string with commas between, or on the lines of the file that it names."""
+    path = Path(prompts).expanduser()
+    is_file = os.path.isfile(path)  # False, too, for prompts that are too long for a name
+    if not is_file and "," not in prompts and path.suffix:
+        raise RunError(f"There is no file of prompts '{prompts}'; prompts themselves stand with commas between.")
+    found = path.read_text(encoding="utf-8").splitlines() if is_file else prompts.split(",")
+    return tuple(text.strip() for text in found if text.strip())
 
 
 def _label(records: ComparedRecords, asked: str | None) -> str | None:

@@ -215,6 +215,9 @@ class Curated:
         if name is None or name not in names:
             problem, known = f"There is no modality '{name}' to compare", ", ".join(names) or "none"
             raise RunError(not_found(problem, str(name), names, f"there are: {known}"))
+        if self.modality is None and len(names) > 1:
+            others = ", ".join(names[1:])
+            log.info("compared by '%s'; --modality names another: %s", name, others)
         return name
 
 

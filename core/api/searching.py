@@ -17,7 +17,7 @@ from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.of_run import require_same
 from sensorium.embeddings.query import Query, read_query
 from sensorium.embeddings.search import nearest_in
-from sensorium.errors import RunError, not_found
+from sensorium.errors import RunError, check_range, not_found
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet, require_own_sheet, write_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
@@ -130,6 +130,7 @@ def search(
         RunError: when nothing reads the query, there is no such file or modality, no record has the target, or the
             condition cannot be read.
     """
+    check_range("search", "[1, inf)", count=count)
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise RunError(f"A contact sheet is a PNG image: '{sheet}' does not end in .png.")
     if sheet is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,6 @@ import typer
 from sensorium.cli.choices import Index, Part
 from sensorium.cli.device import Device
 from sensorium.cli.json_output import print_json
-from sensorium.errors import RunError
 
 app = typer.Typer(
     add_completion=False,
@@ -210,7 +208,7 @@ def clusters(
         count=count,
         least=least,
         label=label,
-        prompts=_texts(prompts),
+        prompts=prompts or (),
         prompt_modality=prompt_modality,
         modality=modality,
         part=part.value,
@@ -281,15 +279,3 @@ def _curate(name: str, target: str, out: Path, overrides: list[str] | None, as_j
     else:
         *before, last = map(str, found.files)
         typer.echo(f"{found}\n\n{', '.join(before)}{' and ' if before else ''}{last} written.")
-
-
-def _texts(prompts: str | None) -> tuple[str, ...]:
-    """Return the texts that an option names, or the lines of its file."""
-    if prompts is None:
-        return ()
-    path = Path(prompts).expanduser()
-    is_file = os.path.isfile(path)  # False, too, for prompts that are too long for a name
-    if not is_file and "," not in prompts and path.suffix:
-        raise RunError(f"There is no file of prompts '{prompts}'; prompts themselves stand with commas between.")
-    found = path.read_text(encoding="utf-8").splitlines() if is_file else prompts.split(",")
-    return tuple(text.strip() for text in found if text.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def k_means(x_MD: Tensor, count: int, seed: int) -> tuple[Tensor, np.ndarray]:
         Normalized centres (K, D), and int64 (M,), the centre of the largest cosine.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     count = min(count, len(x_MD))
     common: dict[str, Any] = {"n_clusters": count, "n_init": STARTS, "random_state": seed % 2**32}
@@ -36,7 +38,9 @@ def k_means(x_MD: Tensor, count: int, seed: int) -> tuple[Tensor, np.ndarray]:
         found = KMeans(**common)
     else:
         found = MiniBatchKMeans(**common, batch_size=max(BATCH, 3 * count))
-    found.fit(x_MD.cpu().numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different records than clusters: K is less
+        found.fit(x_MD.cpu().numpy())
     centres_KD = l2_normalize(found.cluster_centers_, x_MD.device)
     of_M = best_of(x_MD, centres_KD, 1)[1][:, 0].cpu().numpy()
     sizes_K = np.bincount(of_M, minlength=count)

@@ -5,6 +5,7 @@ Letters: M records that are compared, P pairs of them.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,12 @@ NEIGHBORS = 16
 """Neighbors of a record that may be its duplicates; records of more duplicates are connected through these."""
 LEAST = 0.8
 """Pairs of a lower cosine are not looked at, unless the threshold is lower."""
+FEW = 20
+"""Records that differ from each other, below which a cosine of two says little."""
+MANY = 0.05
+"""Share of records that are copies, from which on they are left out of what is whitened."""
 NONE = -1
+log = logging.getLogger("sensorium")
 
 
 @dataclass(frozen=True)
@@ -117,12 +123,8 @@ def find_near_duplicates(
         options: which are near-duplicates.
         index: how neighbors are searched.
     """
-    x_MD = partly_whitened(records.x_MD)
-    pairs = _similar_pairs(x_MD, options.threshold, index or IndexOptions())
-    near = pairs.rows_P2[: pairs.at_least(options.threshold)]
     count = len(records)
-    graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), (count, count))
-    class_M = connected_components(graph, directed=False)[1]
+    x_MD, pairs, class_M = _connected(records.x_MD, options.threshold, index or IndexOptions())
     is_near_M = _groups_in(class_M, records.group_M)[class_M] > 1
     group_M = np.full(count, NONE)
     group_M[is_near_M] = np.unique(class_M[is_near_M], return_inverse=True)[1]
@@ -131,6 +133,32 @@ def find_near_duplicates(
     nearest_M, cosine_M = _nearest(pairs, count)
     kept_M = _kept(records, class_M, options.order)
     return NearDuplicates(x_MD, pairs, group_M, kept_M, _leaks(records.part_M, group_M), nearest_M, cosine_M)
+
+
+def _connected(x_MD: Tensor, threshold: float, index: IndexOptions) -> tuple[Tensor, Pairs, np.ndarray]:
+    """Return whitened vectors, pairs of them, and the number (M,) of the class of records that near pairs connect.
+
+    Copies that make up much of the records would be taken for what all records share, and be whitened away: once some
+    are found, one of each class gives the mean and the directions, and the others are looked for again.
+    """
+    among = np.arange(len(x_MD))
+    while True:
+        white_MD = partly_whitened(x_MD, among)
+        pairs = _similar_pairs(white_MD, threshold, index)
+        near = pairs.rows_P2[: pairs.at_least(threshold)]
+        graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), (len(x_MD), len(x_MD)))
+        class_M = connected_components(graph, directed=False)[1]
+        apart = np.unique(class_M, return_index=True)[1]
+        if not 2 < len(apart) <= (1 - MANY) * len(among):
+            break
+        among = apart
+    if len(apart) < FEW:
+        log.warning(
+            "only %d records differ from each other: what copies share can hardly be told from what all share. Look at "
+            "the contact sheet, and at more records.",
+            len(apart),
+        )
+    return white_MD, pairs, class_M
 
 
 def _similar_pairs(x_MD: Tensor, threshold: float, index: IndexOptions) -> Pairs:

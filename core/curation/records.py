@@ -92,13 +92,14 @@ def described(x_MD: np.ndarray) -> np.ndarray:
     The mean of each record's numbers is taken off, so that brightness or gain count less, and each number is divided by
     its deviation over the records, since they may have units of their own. A deviation below the median is taken for
     the median: what is rare would decide everything else. Numbers that are the same in all records are 0, so that the
-    many bits that no molecule has do not make all alike.
+    many bits that no molecule has do not make all alike; where all are, so that every record is the same, they are 1.
 
     Args:
         x_MD: baseline features of M records.
     """
     varies_D = x_MD.max(axis=0, initial=-np.inf) > x_MD.min(axis=0, initial=np.inf)
+    if not varies_D.any():
+        return np.ones(x_MD.shape, np.float32)
     x_MD = x_MD - x_MD.mean(axis=1, keepdims=True)
     std_D = x_MD.std(axis=0, dtype=np.float64)
-    floor = float(np.median(std_D[varies_D])) if varies_D.any() else 1.0
-    return (x_MD / np.maximum(std_D, floor) * varies_D).astype(np.float32)
+    return (x_MD / np.maximum(std_D, np.median(std_D[varies_D])) * varies_D).astype(np.float32)

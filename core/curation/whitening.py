@@ -15,7 +15,7 @@ PIECE = 2**16
 """Vectors whose products are summed at once."""
 
 
-def partly_whitened(x_MD: Tensor) -> Tensor:
+def partly_whitened(x_MD: Tensor, among: np.ndarray | None = None) -> Tensor:
     """Return centred vectors, the strongest tenth of their principal directions scaled down to the next: (M, D).
 
     A few directions, such as loudness, the color of a background, or which cluster a record is in, make up most of the
@@ -24,15 +24,17 @@ def partly_whitened(x_MD: Tensor) -> Tensor:
 
     Args:
         x_MD: float32 vectors, M >= 2.
+        among: rows, int64 (m,), m >= 2, whose mean and directions are taken; None for all.
 
     Returns:
         L2-normalized, float32, on the same device.
     """
-    x_MD = x_MD - x_MD.mean(dim=0)
-    products_DD = x_MD.new_zeros(x_MD.shape[1], x_MD.shape[1])
-    for x_BD in x_MD.split(PIECE):
-        products_DD += x_BD.T @ x_BD
-    count, width = min(len(x_MD) - 1, x_MD.shape[1]), x_MD.shape[1]
+    of_mD = x_MD if among is None else x_MD[torch.from_numpy(among).to(x_MD.device)]
+    mean_D, width = of_mD.mean(dim=0), x_MD.shape[1]
+    products_DD = x_MD.new_zeros(width, width)
+    for x_BD in of_mD.split(PIECE):
+        products_DD += (x_BD - mean_D).T @ (x_BD - mean_D)
+    count, x_MD = min(len(of_mD) - 1, width), x_MD - mean_D
     some = max(1, round(SHARE * count))
     values_K, vectors_DK = eigh(products_DD.cpu().double().numpy(), subset_by_index=(width - some, width - 1))
     if values_K[0] <= 0:  # all are equal

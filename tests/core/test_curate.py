@@ -121,6 +121,8 @@ def test_prompts_and_labels_name_clusters(run, tmp_path):
     prompts = [source[i].values["b"] for i in of_class]
     named = sensorium.curate.clusters(run, None, count=4, prompts=prompts, **handed)
     classes = [source.key(i).labels["class"] for i in range(200)]
+    written = sensorium.curate.clusters(run, None, count=4, prompts=", ".join(prompts), **handed)
+    assert written.rows.equals(named.rows)
     right = [prompts.index(name) == k for name, k in zip(named.rows["name"].to_pylist(), classes, strict=True)]
     assert np.mean(right) > 0.8
 

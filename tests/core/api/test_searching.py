@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import sensorium
-from sensorium.errors import RunError
+from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_comparison import compare_runs
 from tests import toys
 
@@ -97,3 +97,9 @@ def test_runs_on_other_records_say_so(runs, tmp_path):
         path.unlink()
     with pytest.raises(RunError, match="no evaluation in common"):
         compare_runs([runs[0], other])
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_search_asks_for_a_record_at_least(runs, count):
+    with pytest.raises(RecipeError, match="'count' of the search must be at least 1"):
+        sensorium.search(runs[0], "1", by="a", count=count)

@@ -26,3 +26,7 @@ def test_units_and_levels_do_not_decide():
     assert np.abs(cosines(x * units)).mean() < 0.4
     level = cosines(np.concatenate([x, x[:1] + 3]))
     assert level.max() > 0.999
+
+
+def test_records_that_are_all_the_same_are_alike():
+    assert cosines(np.full((5, 4), 3.0, np.float32)).min() > 0.999

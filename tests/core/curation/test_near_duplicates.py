@@ -37,6 +37,18 @@ def test_copies_with_noise_are_groups_and_strangers_are_not():
     assert found.pairs.at_least(0.9) == 5  # three of the first, one of each other
 
 
+@pytest.mark.parametrize(("copies", "others"), [(8, 8), (6, 24), (20, 40), (3, 5)])
+def test_copies_that_make_up_much_of_the_records_are_found(copies, others):
+    x = strangers(1 + others)
+    found = find_near_duplicates(records(np.concatenate([x, near(x[np.zeros(copies, int)])])), DuplicateOptions())
+    assert groups_of(found) == [[0, *range(1 + others, 1 + others + copies)]]
+
+
+def test_of_few_records_that_differ_it_is_said_that_little_can_be_told(caplog):
+    find_near_duplicates(records(near(strangers(1)[np.zeros(6, int)])), DuplicateOptions())
+    assert "only 6 records differ from each other" in caplog.text
+
+
 def test_a_common_direction_makes_no_duplicates():
     """Features of most encoders lie in a cone: without centring every two of these have a cosine above .99."""
     x = strangers(60) + 30
