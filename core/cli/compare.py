@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.json_output import print_json
+from sensorium.errors import RunError
 
 
 def compare(
@@ -22,11 +23,17 @@ def compare(
     from sensorium.cli.tables import print_tables
     from sensorium.evaluation.run_comparison import compare_runs
 
-    tables = compare_runs(runs)
     if html is not None:
         import sensorium
 
         sensorium.report(runs, html)
+    try:
+        tables = compare_runs(runs)
+    except RunError as error:
+        if html is None:
+            raise
+        tables = {}
+        typer.echo(str(error), err=True)  # the page has all else
     if as_json:
         print_json({name: table.public() for name, table in tables.items()})
     else:

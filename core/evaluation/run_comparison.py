@@ -19,10 +19,14 @@ def compare_runs(folders: Sequence[str | Path]) -> dict[str, ResultsTable]:
     A run measured on other records than the first has a note: its metrics are not comparable.
 
     Raises:
-        RunError: for fewer than two runs, a folder that is not a run, or runs without an evaluator in common.
+        RunError: for fewer than two runs, a run that is named twice, a folder that is not a run, or runs without an
+            evaluator in common.
     """
     if len(folders) < 2:
         raise RunError("Name two runs or more to compare.")
+    for number, folder in enumerate(folders):
+        if any(Path(folder).resolve() == Path(before).resolve() for before in folders[:number]):
+            raise RunError(f"The run '{folder}' is named twice: name different runs to compare.")
     written = {str(folder): read_tables(Run.open(folder)) for folder in folders}
     tables = {}
     for name in dict.fromkeys(name for of_run in written.values() for name in of_run):

@@ -55,7 +55,7 @@ def results(table: ResultsTable, metrics: Sequence[str]) -> Spec:
     ]
     rows = list(dict.fromkeys(value["row"] for value in values))
     tooltip = [alt.Tooltip("row:N"), alt.Tooltip("metric:N"), alt.Tooltip("said:N", title="mean ± deviation")]
-    color = alt.Color("row:N", title=None, scale=alt.Scale(domain=rows, range=_row_colors(rows)))
+    color = alt.Color("row:N", title=None, scale=alt.Scale(domain=rows, range=row_colors(rows)))
     base = alt.Chart(alt.Data(values=values)).encode(tooltip=tooltip)
     axis = alt.Axis(labelLimit=150)
     if len(metrics) > 1:
@@ -116,12 +116,13 @@ def predicted(labels: Sequence[float], predictions: Sequence[float]) -> Spec:
     return _spec(alt.layer(same, points.encode(tooltip=["label:Q", "prediction:Q"])), 300)
 
 
-def embedding_map(points: Sequence[Row], label: str | None) -> Spec:
-    """Return points of a plane, colored by their label.
+def embedding_map(points: Sequence[Row], label: str | None, classes: Sequence[str] = ()) -> Spec:
+    """Return points of a plane, colored by their label; those without a number are gray.
 
     Args:
         points: each with x, y, id, words and, where there are any, label and image (a data URI).
         label: name of the label; None for points without.
+        classes: names of all classes, of other maps of the page too, so that a class has one color; none for numbers.
     """
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("id", "label", "words", "image") if any(name in p for p in points)]
     chart = alt.Chart(alt.Data(values=list(points))).mark_circle(size=36, opacity=0.85)
@@ -129,15 +130,14 @@ def embedding_map(points: Sequence[Row], label: str | None) -> Spec:
     chart = chart.encode(
         x=alt.X("x:Q", axis=None, scale=around), y=alt.Y("y:Q", axis=None, scale=around), tooltip=tooltip
     )
-    if label is not None and any(isinstance(point["label"], str) for point in points):
-        names = list(dict.fromkeys(point["label"] for point in points))
-        names = sorted(set(names) - {OTHER, NONE}) + [name for name in (OTHER, NONE) if name in names]
-        colors = _colors(names)
-        color = alt.Color("label:N", title=label, scale=alt.Scale(domain=names, range=colors), legend=_below(columns=3))
-        chart = chart.encode(color=color)
+    if label is not None and classes:
+        names = sorted(set(classes) - {OTHER, NONE}) + [name for name in (OTHER, NONE) if name in classes]
+        scale = alt.Scale(domain=names, range=_colors(names))
+        chart = chart.encode(color=alt.Color("label:N", title=label, scale=scale, legend=_below(columns=3)))
     elif label is not None:
         color = alt.Color("label:Q", title=label, scale=alt.Scale(scheme="viridis"), legend=_below())
-        chart = chart.encode(color=color)
+        known, unknown = chart.transform_filter("isValid(datum.label)"), chart.transform_filter("!isValid(datum.label)")
+        return _spec(alt.layer(unknown.encode(color=alt.value(GRAY)), known.encode(color=color)).interactive(), 420)
     return _spec(chart.interactive(), 420)
 
 
@@ -170,11 +170,11 @@ def _colors(names: Sequence[str]) -> list[str]:
     return [*palette[: len(named)], *[GRAY] * (len(names) - len(named))]
 
 
-def _row_colors(rows: Sequence[str]) -> list[str]:
-    """Return a color for each row of a table: gray for chance, the strongest for the last one."""
-    others = iter(TABLEAU_10[1:] * (len(rows) // 9 + 1))
-    colors = [GRAY if row == "chance" else next(others) for row in rows]
-    return [*colors[:-1], TABLEAU_10[0]] if colors else []
+def row_colors(rows: Sequence[str]) -> list[str]:
+    """Return a color for each row of a table, the same in all of a page's: the strongest is that of the last one."""
+    others = iter(TABLEAU_10[1 + len(SETTLED) :] * (len(rows) // 7 + 1))
+    last = {row: TABLEAU_10[0] for row in rows[-1:] if row not in SETTLED}
+    return [(last | SETTLED).get(row) or next(others) for row in rows]
 
 
 def _below(**options: Any) -> alt.Legend:
@@ -208,3 +208,5 @@ TABLEAU_20 = (
 )  # fmt: skip
 """Vega's categorical schemes, legible on white and on black."""
 GRAY = "#9aa0a6"
+SETTLED = {"chance": GRAY, "baseline": TABLEAU_10[1], "untrained": TABLEAU_10[2]}
+"""Rows of results that mean the same in every table, and their colors."""

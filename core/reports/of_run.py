@@ -140,7 +140,7 @@ def _unreadable(run: Run) -> tuple[list[list[str]], str]:
     kinds = Counter(line[heading.index("kind")] for line in lines)
     counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     first = f" The first {LINES} are shown; all are in {run.unreadable_file.name}." if len(lines) > LINES else ""
-    return [heading, *lines[:LINES]], f"{len(lines):,} values could not be read ({counted}).{first}"
+    return [heading, *lines[:LINES]], f"Values that could not be read: {counted}.{first}"
 
 
 def _image(path: Path) -> str:

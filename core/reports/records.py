@@ -106,6 +106,7 @@ class RecordPages:
         of = f"{len(self.table):,} of {every:,} records" if len(self.table) < every else f"{every:,} records"
         self.shown = ShownRecords(f"{of} of the part '{part}'" if part != "all" else of)
         self.label = self._label()
+        self._labels = shown_labels([self._label_of(row) for row in range(len(self.table))])
         self._cards: dict[tuple[int, str], Card] = {}
 
     def __call__(self) -> ShownRecords:
@@ -145,7 +146,7 @@ class RecordPages:
     def _map(self, name: str) -> tuple[str, Spec, str]:
         rows = np.flatnonzero(self.table.present[name]).tolist()
         xy_N2, said = project(self.table.features[name][rows], self.options.projection)
-        labels = shown_labels([self._label_of(row) for row in rows])
+        labels = None if self._labels is None else [self._labels[row] for row in rows]
         points = []
         for number, row in enumerate(rows):
             shown = self._value(row, name)
@@ -154,7 +155,10 @@ class RecordPages:
             about |= {"label": labels[number]} if labels is not None else {}
             about |= {"image": shown.image_uri(THUMBNAIL)} if shown.image is not None else {}
             points.append(point | about)
-        return name, embedding_map(points, None if labels is None else self.label), said
+        if labels is not None and None in labels:
+            said = f"{said} Gray: {labels.count(None):,} without a number."
+        classes = list(dict.fromkeys(label for label in self._labels or () if isinstance(label, str)))
+        return name, embedding_map(points, None if labels is None else self.label, classes), said
 
     def _neighbors(self, name: str) -> Gallery:
         rows = np.flatnonzero(self.table.present[name])

@@ -93,6 +93,8 @@ def test_runs_on_other_records_say_so(runs, tmp_path):
     assert "not comparable" in next(iter(table.rows[2].notes))
     with pytest.raises(RunError, match="two runs or more"):
         compare_runs(runs[:1])
+    with pytest.raises(RunError, match="named twice"):
+        compare_runs([runs[0], runs[1], runs[0] / ".." / runs[0].name])
     for path in (other / "evaluations").iterdir():
         path.unlink()
     with pytest.raises(RunError, match="no evaluation in common"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -206,3 +207,7 @@ def test_pages_of_a_run_and_of_several(runs, call, tmp_path, monkeypatch):
     code, out, _ = call("compare", *map(str, runs), "--html", str(tmp_path / "both.html"))
     assert (code, out.endswith(f"The page is {tmp_path / 'both.html'}.\n")) == (0, True)
     assert "2 runs" in (tmp_path / "both.html").read_text(encoding="utf-8")
+    bare = shutil.copytree(runs[1], tmp_path / "bare")
+    shutil.rmtree(bare / "evaluations")
+    code, out, err = call("compare", str(runs[0]), str(bare), "--html", str(tmp_path / "bare.html"))
+    assert (code, "no evaluation in common" in err, (tmp_path / "bare.html").is_file()) == (0, True, True)

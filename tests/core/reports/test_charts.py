@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable
-from sensorium.reports.charts import NONE, OTHER, confusion, curves, embedding_map, shown_labels
+from sensorium.reports.charts import GRAY, NONE, OTHER, confusion, curves, embedding_map, row_colors, shown_labels
 from sensorium.reports.curves import Panel
 from sensorium.reports.tables import shown_tables
 
@@ -46,14 +46,28 @@ def test_the_rarest_of_many_classes_are_others_and_many_numbers_a_scale():
 
 def test_a_map_has_colors_for_classes_and_none_without_labels():
     point = {"x": 0.0, "y": 1.0, "id": "1", "words": "w"}
-    spec = embedding_map([point | {"label": name} for name in ("b", OTHER, "a")], "kind")
+    spec = embedding_map([point | {"label": name} for name in ("b", OTHER)], "kind", ["b", OTHER, "a"])
     color = spec["encoding"]["color"]
-    assert color["scale"]["domain"] == ["a", "b", OTHER]
+    assert color["scale"]["domain"] == ["a", "b", OTHER], "of all maps of a page"
     assert (color["title"], len(set(color["scale"]["range"]))) == ("kind", 3)
     assert "color" not in embedding_map([point], None)["encoding"]
-    assert embedding_map([point | {"label": 0.5}, point | {"label": None}], "n")["encoding"]["color"]["type"] == (
-        "quantitative"
-    )
+
+
+def test_a_map_of_numbers_shows_points_without_one():
+    point = {"x": 0.0, "y": 1.0, "id": "1", "words": "w"}
+    unknown, known = embedding_map([point | {"label": 0.5}, point | {"label": None}], "n")["layer"]
+    assert known["encoding"]["color"]["type"] == "quantitative"
+    assert unknown["encoding"]["color"] == {"value": GRAY}
+    assert unknown["transform"] == [{"filter": "!isValid(datum.label)"}]
+
+
+def test_a_row_has_one_color_in_all_tables():
+    colors = {}
+    for rows in (["chance", "baseline", "untrained", "trained"], ["untrained", "other", "trained"], ["baseline"]):
+        for row, color in zip(rows, row_colors(rows), strict=True):
+            assert colors.setdefault(row, color) == color
+    assert len(set(colors.values())) == len(colors)
+    assert len(row_colors([f"model {i}" for i in range(30)])) == 30
 
 
 def table(**metrics):
