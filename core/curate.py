@@ -396,7 +396,8 @@ def _by_prompts(
     if model is None:
         raise RunError("Prompts are embedded by the model of a run: name its run folder, with --vectors for the file.")
     others = [name for name in model.modalities if name != records.modality]
-    name = modality or next(iter(others), None)
+    reading = [name for name in others if not model.plan.modalities[name].reads_files]
+    name = modality or next(iter([*reading, *others]), None)
     if name is None or name not in others:
         problem = f"Prompts need a second modality of the run, '{modality or 'text'}' is none"
         raise RunError(not_found(problem, str(name), others, f"there are: {', '.join(others) or 'none'}"))

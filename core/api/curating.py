@@ -18,7 +18,7 @@ from sensorium.curation.records import ComparedRecords, described
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.patience import Patience
-from sensorium.data.splits import PARTS, assign_parts, numbers_of
+from sensorium.data.splits import PARTS, assign_parts, numbers_of, require_part
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import find_device
 from sensorium.embeddings.file import EmbeddingFile
@@ -81,9 +81,7 @@ class Curated:
         Raises:
             SensoriumError: when they cannot be read or compared.
         """
-        if self.part not in (*PARTS, "all"):
-            known = ", ".join((*PARTS, "all"))
-            raise RunError(not_found(f"There is no part '{self.part}'", self.part, [*PARTS, "all"], f"known: {known}"))
+        require_part(self.part)
         self._require_apart(self.target, self.vectors)
         path = Path(self.target).expanduser() if isinstance(self.target, str | Path) else None
         if path is not None and Run(path).recipe_file.is_file():

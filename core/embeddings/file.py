@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from sensorium.contracts import RecordColumns
+from sensorium.data.splits import require_part
 from sensorium.data.summary import RecordSummary
 from sensorium.embeddings.parts import STORED, require_lance
 from sensorium.embeddings.table import ABOUT, CAPTION, LABEL, PATH
@@ -20,7 +21,6 @@ from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import choose_column
 from sensorium.feature_table import FeatureTable
 
-PARTS = ("train", "val", "test")
 BATCH = 2**14
 """Rows that are read at once."""
 
@@ -229,8 +229,7 @@ class EmbeddingFile:
         if part == "all":
             return []
         self._require_column("split")
-        if part not in PARTS:
-            raise RunError(not_found(f"There is no part '{part}'", part, PARTS, f"known: {', '.join(PARTS)}, all"))
+        require_part(part)
         return ["split"]
 
     def _of_part(self, columns: list[str], part: str) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:

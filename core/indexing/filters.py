@@ -10,6 +10,10 @@ from sensorium.embeddings.table import LABEL
 
 WORDS = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"|[^\W\d][\w.]*")
 """Strings, quoted names and bare names of a condition."""
+PLACES = re.compile(r",? ?/\S+\.rs:\d+:\d+")
+"""Places in the program of the database, which its errors name."""
+MARKS = re.compile(r"sql parser error: |Error during planning: |Invalid user input: |Schema error: |Invalid input, ")
+"""What stands before the reason in its errors."""
 KEYWORDS = "and or not in is null like ilike between true false case when then else end cast as"
 
 
@@ -55,6 +59,15 @@ def literal(value: Any) -> str:
 
 
 def all_of(conditions: Iterable[str]) -> str | None:
-    """Return the condition that all of some hold; None of none."""
-    held = [f"({condition})" for condition in conditions if condition]
+    """Return the condition that all of some hold; None of none. A comment at the end of one ends with its line."""
+    held = [f"({condition}\n)" if "--" in condition else f"({condition})" for condition in conditions if condition]
     return " AND ".join(held) or None
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a condition is refused: the last clause of what the database says, without its statement and files."""
+    said = PLACES.sub("", " ".join(str(error).split())).partition(". Valid fields")[0]
+    reason = MARKS.split(said)[-1].partition(", found:")[0].rstrip(". ")
+    while reason.endswith(")") and reason.count(")") > reason.count("("):
+        reason = reason[:-1]
+    return reason

@@ -18,7 +18,7 @@ from sensorium.embeddings.parts import STORED
 from sensorium.embeddings.table import CAPTION, LABEL, PATH, is_vector, stored_names
 from sensorium.errors import RunError, not_found
 from sensorium.indexing.approximate import Lists, build_lists, is_approximate, sample_of
-from sensorium.indexing.filters import all_of, equal, literal, names_of_columns, with_stored_names
+from sensorium.indexing.filters import all_of, equal, literal, names_of_columns, reason_of, with_stored_names
 from sensorium.neighbors.index import SMALL
 from sensorium.runs.atomic import write_json
 
@@ -308,9 +308,8 @@ class RecordIndex:
         return self.stored[name]
 
     def _refused(self, error: Exception) -> str:
-        reason = str(error).splitlines()[0].removeprefix("Invalid input, ").partition(". Valid fields")[0].rstrip(".")
         known = ", ".join(name for name in self.stored if name not in self.modalities)
-        return f"The filter cannot be read ({reason}): it is a condition of SQL over {known}."
+        return f"The filter cannot be read ({reason_of(error)}): it is a condition of SQL over {known}."
 
 
 def is_index(path: str | Path) -> bool:

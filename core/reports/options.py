@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sensorium.data.splits import require_part
 from sensorium.embeddings.projection import Projection
 
 
@@ -22,3 +23,6 @@ class MapOptions:
     records: int = 500
     projection: Projection = "pca"
     label: str | None = None
+
+    def __post_init__(self) -> None:
+        require_part(self.part)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from sensorium.contracts import RecordColumns
 from sensorium.contracts.record_columns import Column, numbered
-from sensorium.errors import DataError
+from sensorium.errors import DataError, RunError, not_found
 
 PARTS = ("train", "val", "test")
 ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
@@ -85,3 +85,13 @@ class Groups:
 def text(column: Column) -> Column:
     """Return a column of strings as plain strings, of any total length, not as a dictionary."""
     return column.cast(pa.large_string())
+
+
+def require_part(part: str) -> None:
+    """Raise an error for a word that names neither a part nor "all".
+
+    Raises:
+        RunError: with what is known.
+    """
+    if part not in (known := [*PARTS, "all"]):
+        raise RunError(not_found(f"There is no part '{part}'", part, known, f"known: {', '.join(known)}"))

@@ -146,8 +146,11 @@ def test_filters_and_parts_choose_what_is_searched(run, whole):
     assert {hit.id for hit in found} == expected
     assert found.searched == len(expected)
     assert {hit.id for hit in search(run, whole, 99, part="val")} == {f"r{row}" for row in range(1, COUNT, 3)}
-    with pytest.raises(RunError, match=r"The filter cannot be read \(.*No field named shape.*label.class"):
+    with pytest.raises(RunError, match=r"The filter cannot be read \(No field named shape\): .*label.class"):
         search(run, whole, where="shape = 'round'")
+    with pytest.raises(RunError, match=r"The filter cannot be read \(Expected: an expression\): "):
+        search(run, whole, where="split = ")
+    assert search(run, whole, 99, where="split = 'val' -- the second part").searched == len(range(1, COUNT, 3))
     with pytest.raises(RunError, match=r"No record of .* that fulfills .*99.* has 'b': there is nothing to search"):
         search(run, whole, where="class = '99'")
 
