@@ -80,7 +80,6 @@ def browse(
         log.warning("The records themselves are not shown: %s", error)
         model = load(run, checkpoint, extensions, device, **handed_in)
     with _index_of(model, evaluation, index) as records:
-        require_same(records, model, "embedding")
         previews = None if evaluation is None else Previews(evaluation.plan, evaluation.source)
         serve(Collection(model, records, previews, Path(run).resolve().name), port, announce)
 
@@ -88,6 +87,8 @@ def browse(
 @contextmanager
 def _index_of(model: Model, evaluation: RunEvaluation | None, index: str | Path | None) -> Iterator[RecordIndex]:
     """Return the index of a folder, or one for the time of the page, of a file or of all records."""
+    if index is not None:  # told before it is copied, by the name that the user knows
+        require_same(RecordIndex(index) if is_index(index) else EmbeddingFile(index), model, "embedding")
     if index is not None and is_index(index):
         yield RecordIndex(index)
         return

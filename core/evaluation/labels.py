@@ -145,7 +145,10 @@ def modality_pair(table: FeatureTable, first: str | None, second: str | None) ->
         first, second = known[:2]
     elif first is None or second is None or first == second:
         raise SensoriumError("Name two different modalities, or none to take the first two of the recipe.")
-    first, second = choose_column("modality", first, known), choose_column("modality", second, known)
+    for name in (first, second):
+        if name not in known:
+            problem = f"There are no features of '{name}' to compare"
+            raise SensoriumError(not_found(problem, name, known, f"there are some of: {', '.join(known) or 'none'}"))
     widths = table.features[first].shape[1], table.features[second].shape[1]
     if widths[0] != widths[1]:
         raise SensoriumError(

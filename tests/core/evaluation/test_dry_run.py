@@ -56,7 +56,7 @@ def test_the_names_of_all_metrics_are_known():
         ({"knn": {"modality": "image"}}, False, "no modality 'image'"),
         ({"knn": None}, True, "name the modality to evaluate"),
         ({"retrieval": None}, False, "two modalities are needed"),
-        ({"retrieval": {"query": "a", "target": "c"}}, True, "no modality 'c'"),
+        ({"retrieval": {"query": "a", "target": "c"}}, True, "no features of 'c'"),
         ({"perplexity": None}, False, "the objective 'simclr' does not give"),
         ({"knn": {"protocol": "kfolds"}}, False, "no evaluation protocol named 'kfolds', did you mean 'kfold'?"),
         ({"knn": {"protocol": {"name": "kfold", "folds": 100}}}, False, "100 folds need at least as many"),

@@ -197,7 +197,7 @@ def test_refuses_what_it_cannot_compare():
         Retrieval().measure(table({"a": x, "b": x[:, :2]}))
     with pytest.raises(SensoriumError, match="different modalities"):
         Retrieval("a").measure(table({"a": x, "b": x}))
-    with pytest.raises(SensoriumError, match="no modality 'imag', did you mean 'image'"):
+    with pytest.raises(SensoriumError, match="no features of 'imag' to compare, did you mean 'image'"):
         Retrieval("imag", "text").measure(table({"image": x, "text": x}))
     apart = {"a": np.array([True, False, False]), "b": np.array([False, True, True])}
     with pytest.raises(SensoriumError, match="no query has a positive"):
