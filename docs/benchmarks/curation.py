@@ -252,7 +252,7 @@ def main() -> None:
     asked = parser.parse_args()
     at: dict[str, Any] = {}
     if asked.centred:
-        near_duplicates.partly_whitened = lambda x_MD: l2_normalize(x_MD - x_MD.mean(dim=0), x_MD.device)
+        near_duplicates.partly_whitened = lambda x_MD, among=None: l2_normalize(x_MD - x_MD.mean(dim=0), x_MD.device)
         at = {"threshold": 0.95}
     read = {name: MODALITIES[name][0](asked.data, RECORDS) for name in asked.modalities}
     print("| modality | compared by | copy | found |\n| --- | --- | --- | --- |", flush=True)
