@@ -106,4 +106,4 @@ def about(records: ComparedRecords, **options: Any) -> dict[str, Any]:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())  # a label may have lines
