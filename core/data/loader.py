@@ -10,11 +10,12 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import cycle
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, parent_process
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -44,7 +45,7 @@ log = logging.getLogger("sensorium")
 CHUNK = 256
 """Records that are decoded at a time when a cache is filled."""
 LOOK = 5.0
-"""Seconds between looks at a worker that is waited for."""
+"""Seconds between looks at a worker that is waited for, and of a worker at the process that it works for."""
 
 
 class Loader:
@@ -480,12 +481,24 @@ def _start_worker(whereabouts: Whereabouts | None, worker: int) -> None:
     torch.set_num_threads(1)
     for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
+    if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_exit_on_signal, daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent_process(), os.getppid()), daemon=True).start()
 
 
-def _exit_on_signal() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+def _exit_with(training: Any, starter: int) -> None:
+    """End this worker when the training process says so, or is no more.
+
+    torch looks for that between two pieces only, and then waits until what is made is handed over: for ever, where
+    it is more than a pipe holds, since the workers themselves keep the pipe open.
+
+    Args:
+        training: the process whose worker this is.
+        starter: the process id that this worker was started by: the training's, or that of a fork server.
+    """
+    wait = partial(signal.sigtimedwait, {signal.SIGTERM}) if hasattr(signal, "sigtimedwait") else time.sleep
+    while os.getppid() == starter and training.is_alive():
+        said = wait(LOOK)
+        if said is not None and said.si_pid == training.pid:
+            break
     os._exit(0)
