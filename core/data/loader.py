@@ -11,6 +11,7 @@ import signal
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.ahead import deliver_ahead
 from sensorium.data.cache import Cache, CachePlace, filled
+from sensorium.data.dataset import DatasetSource
 from sensorium.data.decoding import Decoded, RecordDecoder, overrides_stage
 from sensorium.data.described import descriptors_apart, undescribed
 from sensorium.data.mined_negatives import MinedNegatives
@@ -32,6 +34,7 @@ from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
 from sensorium.data.orders import OrderName, permutations
 from sensorium.data.patience import Patience, Whereabouts
+from sensorium.data.selected import Selected
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
@@ -362,7 +365,7 @@ def from_workers(
         generator=generator("loader"),
         timeout=min(LOOK, timeout / 2) if whereabouts is not None else 0,  # type: ignore[operator]
     )
-    with _signals_held_back():
+    with _signals_held_back(), _known_forks(source):
         made = iter(loader)
     try:
         for worker in cycle(range(max(workers, 1))):  # in turn, whoever is ready first
@@ -409,6 +412,23 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _known_forks(source: Source) -> Iterator[None]:
+    """Leave out what Lance warns of at every fork of a process that has used it, where it is known to do no harm.
+
+    Its threads are not in a forked process, which therefore must not read Lance. A source of this library that does has
+    its workers spawned (`fork_safe`), and the workers of the others do not touch it. Of what a caller wrote nothing is
+    known: there the warning may be all that tells of workers that will hang.
+    """
+    reads = source.source if isinstance(source, Selected) else source
+    if not type(reads).__module__.startswith("sensorium.") or isinstance(reads, DatasetSource):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="lance is not fork-safe")
+        yield
 
 
 def _next(made: Iterator[T], watch: Watch, source: Source) -> T | None:
