@@ -169,7 +169,7 @@ class Packer:
         found = self._rows[np.arange(count)[:: max(count // SAMPLE, 1)]]
         if found.failure is not None:
             raise found.failure
-        layout = Layout.of(list(dict.fromkeys(self.subject.fields.values())), self.keys)
+        layout = Layout.of(list(dict.fromkeys(self.subject.fields.values())), self.keys, FORMS[self.form].column_name)
         for cells in found.cells:
             layout = layout.widened(cells)
         return layout
