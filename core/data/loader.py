@@ -416,18 +416,18 @@ def _signals_held_back() -> Iterator[None]:
 
 @contextmanager
 def _known_forks(source: Source) -> Iterator[None]:
-    """Leave out what Lance warns of at every fork of a process that has used it, where it is known to do no harm.
+    """Leave out what Lance and LanceDB warn of at forks of a process that has used them, where it is known to be safe.
 
-    Its threads are not in a forked process, which therefore must not read Lance. A source of this library that does has
-    its workers spawned (`fork_safe`), and the workers of the others do not touch it. Of what a caller wrote nothing is
-    known: there the warning may be all that tells of workers that will hang.
+    Their threads are not in a forked process, which therefore must not read Lance. A source of this library that does
+    has its workers spawned (`fork_safe`), the workers of the others do not touch it, and it is at rest when they are
+    started. Of what a caller wrote nothing is known: there a warning may be all that tells of workers that will hang.
     """
     reads = source.source if isinstance(source, Selected) else source
     if not type(reads).__module__.startswith("sensorium.") or isinstance(reads, DatasetSource):
         yield
         return
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="lance is not fork-safe")
+        warnings.filterwarnings("ignore", message="lance is not fork-safe|lancedb fork support is experimental")
         yield
 
 
