@@ -49,7 +49,7 @@ def members_of(layout: Layout, row: Mapping[str, Any]) -> Iterator[tuple[str | N
 
 
 def member_name(name: str) -> str:
-    """Return a name as it may stand in those of members: no capitals, which are not told apart, no number alone."""
+    """Return a name as it may stand in those of members: no capitals, which readers lower, no number alone."""
     plain = re.sub(r"[^a-z0-9_-]", "_", name.lower())[:LONGEST]
     return f"column_{plain}" if plain.isdigit() else plain
 
