@@ -228,6 +228,11 @@ def test_another_pack_in_the_folder_is_refused(pictures, tmp_path):
     (pictures / "a" / "zz.png").write_bytes(b"new")
     with pytest.raises(DataError, match="has a pack of other records"):
         sensorium.pack(pictures, tmp_path / "out", NO_WORKERS)
+    small, large = ([*NO_WORKERS, f"modalities.image.modality={{name: image, size: {size}}}"] for size in (16, 24))
+    sensorium.pack(pictures, tmp_path / "decoded", small, decode=True)
+    assert sensorium.pack(pictures, tmp_path / "decoded", small, decode=True).read == 0
+    with pytest.raises(DataError, match=r"has a pack of options \{'image': \{'size': 16\}\}, not .*24"):
+        sensorium.pack(pictures, tmp_path / "decoded", large, decode=True)
     with pytest.raises(DataError, match="is not empty, and no pack was begun in it"):
         sensorium.pack(pictures, pictures, NO_WORKERS)
 
