@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from sensorium.recipe.yaml_text import one_line
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 
+log = logging.getLogger("sensorium")
 Form = Literal["lance", "webdataset", "parquet"]
 
 
@@ -71,6 +73,10 @@ def pack(
         target = read.pop("name")
         overrides = [*(f"data.source.{name}={one_line(value)}" for name, value in read.items()), *overrides]
     subject = find_subject(target, overrides, extensions or load_extensions(), source)
+    if left := [field for field in subject.source.fields if field not in subject.fields.values()]:
+        log.warning(
+            "not packed, since no modality reads them: %s (name one: modalities.FIELD.modality)", ", ".join(left)
+        )
     encoding = Encoding.of(subject.modalities, quality) if decode else Encoding()
     return Packer(subject, Path(out), form or form_of(out), shard_bytes, encoding).run(progress)
 

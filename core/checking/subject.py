@@ -50,6 +50,7 @@ class Subject:
         split: of the records.
         fitted_on: how many records modalities are fitted to; None fits them to the whole train part, as a training.
         notes: how the modalities were found out.
+        modality_options: modality name -> its options, where some are given.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Subject:
     split: Split
     fitted_on: int | None = None
     notes: list[str] = field(default_factory=list)
+    modality_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def options(self) -> Sequence[str]:
@@ -146,6 +148,7 @@ def _of_recipe(target: Any, overrides: Sequence[str], extensions: Extensions, so
         kinds,
         recipe.data,
         plan.split(),
+        modality_options={name: one.modality.options for name, one in recipe.modalities.items() if one.modality},
     )
 
 
@@ -161,7 +164,7 @@ def _of_source(
     else:
         opened = with_fields(source, tuple(chosen.modalities))
     opened = selected(opened, chosen.data.select)
-    fields, modalities, kinds, notes = {}, {}, {}, []
+    fields, modalities, kinds, notes, options_of = {}, {}, {}, [], {}
     for column in opened.fields:
         asked = chosen.modalities.get(column)
         part = asked.modality if asked is not None else None
@@ -169,7 +172,7 @@ def _of_source(
             part, note = _found_out(opened, column, registry)
             notes += [note] if note else []
         if part is not None:
-            fields[column], kinds[column] = column, part.name
+            fields[column], kinds[column], options_of[column] = column, part.name, part.options
             modalities[column] = maker(registry, "modalities", part, f"modalities.{column}.modality")()
     for column in chosen.modalities:
         if column not in opened.fields:
@@ -182,7 +185,7 @@ def _of_source(
         )
     title = f"source {chosen.data.source.name}" if chosen.data.source else "records"
     split = maker(registry, "splits", chosen.data.split, "data.split")()
-    return Subject(title, opened, fields, modalities, kinds, chosen.data, split, FITTED, notes)
+    return Subject(title, opened, fields, modalities, kinds, chosen.data, split, FITTED, notes, options_of)
 
 
 def _found_out(source: Source, column: str, registry: Registry) -> tuple[Part | None, str]:

@@ -51,7 +51,8 @@ class Modality(ABC):
         """Return a raw value that `decode` turns into this example, and that is quick to decode: see `sensorium pack`.
 
         Text, bytes, numbers, an array, or a mapping or list of these. Where it may be stored smaller with a loss, the
-        method has a keyword `quality`, None or 1 to 100. By default, a modality has no such value.
+        method has a keyword `quality`, None or 1 to 100. By default, a modality has no such value. Modalities are not
+        fitted when data are packed: one that has this method decodes without what it learns of the train part.
 
         Args:
             example: what `decode` returned.

@@ -10,11 +10,13 @@ import os
 import signal
 import tempfile
 import threading
+import time
+import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import cycle
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, parent_process
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -24,6 +26,7 @@ from torch.utils.data import DataLoader
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.ahead import deliver_ahead
 from sensorium.data.cache import Cache, CachePlace, filled
+from sensorium.data.dataset import DatasetSource
 from sensorium.data.decoding import Decoded, RecordDecoder, overrides_stage
 from sensorium.data.described import descriptors_apart, undescribed
 from sensorium.data.mined_negatives import MinedNegatives
@@ -31,6 +34,7 @@ from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
 from sensorium.data.orders import OrderName, permutations
 from sensorium.data.patience import Patience, Whereabouts
+from sensorium.data.selected import Selected
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
@@ -44,7 +48,7 @@ log = logging.getLogger("sensorium")
 CHUNK = 256
 """Records that are decoded at a time when a cache is filled."""
 LOOK = 5.0
-"""Seconds between looks at a worker that is waited for."""
+"""Seconds between looks at a worker that is waited for, and of a worker at the process that it works for."""
 
 
 class Loader:
@@ -361,7 +365,7 @@ def from_workers(
         generator=generator("loader"),
         timeout=min(LOOK, timeout / 2) if whereabouts is not None else 0,  # type: ignore[operator]
     )
-    with _signals_held_back():
+    with _signals_held_back(), _known_forks(source):
         made = iter(loader)
     try:
         for worker in cycle(range(max(workers, 1))):  # in turn, whoever is ready first
@@ -408,6 +412,23 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _known_forks(source: Source) -> Iterator[None]:
+    """Leave out what Lance and LanceDB warn of at forks of a process that has used them, where it is known to be safe.
+
+    Their threads are not in a forked process, which therefore must not read Lance. A source of this library that does
+    has its workers spawned (`fork_safe`), the workers of the others do not touch it, and it is at rest when they are
+    started. Of what a caller wrote nothing is known: there a warning may be all that tells of workers that will hang.
+    """
+    reads = source.source if isinstance(source, Selected) else source
+    if not type(reads).__module__.startswith("sensorium.") or isinstance(reads, DatasetSource):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="lance is not fork-safe|lancedb fork support is experimental")
+        yield
 
 
 def _next(made: Iterator[T], watch: Watch, source: Source) -> T | None:
@@ -480,12 +501,24 @@ def _start_worker(whereabouts: Whereabouts | None, worker: int) -> None:
     torch.set_num_threads(1)
     for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
+    if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_exit_on_signal, daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent_process(), os.getppid()), daemon=True).start()
 
 
-def _exit_on_signal() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+def _exit_with(training: Any, starter: int) -> None:
+    """End this worker when the training process says so, or is no more.
+
+    torch looks for that between two pieces only, and then waits until what is made is handed over: for ever, where
+    it is more than a pipe holds, since the workers themselves keep the pipe open.
+
+    Args:
+        training: the process whose worker this is.
+        starter: the process id that this worker was started by: the training's, or that of a fork server.
+    """
+    wait = partial(signal.sigtimedwait, {signal.SIGTERM}) if hasattr(signal, "sigtimedwait") else time.sleep
+    while os.getppid() == starter and training.is_alive():
+        said = wait(LOOK)
+        if said is not None and said.si_pid == training.pid:
+            break
     os._exit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import traceback
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from sensorium.data.several import FILE, values_of
 from sensorium.data.unreadable import UnreadableValue
 from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, as_bad_sample
 from sensorium.types import Record
+
+log = logging.getLogger("sensorium")
 
 
 class File(NamedTuple):
@@ -54,19 +57,16 @@ class Encoding:
 
     @classmethod
     def of(cls, modalities: Mapping[str, Modality], quality: int | None) -> Encoding:
-        """Return the encoding of all modalities that have one.
+        """Return the encoding of all modalities that have one; the others are named in the log.
 
         Raises:
-            DataError: when none has, or none takes a quality.
+            DataError: when none takes a quality.
         """
-        able = {name: one for name, one in modalities.items() if one.has_encoding() and one.is_fitted}
-        if not able:
-            raise DataError(
-                f"None of the modalities ({', '.join(modalities)}) writes decoded examples (`Modality.encode`): leave "
-                "decode out, and their values are packed as they are."
-            )
+        able = {name: one for name, one in modalities.items() if one.has_encoding()}
+        if left := [name for name in modalities if name not in able]:
+            log.warning("the values of %s are packed as they are: a training decodes them", ", ".join(left))
         if quality is not None and not any(_takes_quality(modality) for modality in able.values()):
-            raise DataError(f"The examples of {', '.join(able)} are stored without loss: leave quality out.")
+            raise DataError(f"What is packed of {', '.join(modalities)} is stored without loss: leave quality out.")
         return cls(frozenset(able), quality)
 
     def encoded(self, modality: Modality, raw: Any) -> Any:

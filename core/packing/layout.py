@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -77,18 +78,25 @@ class Layout:
     time: tuple[str, str] | None = None
 
     @classmethod
-    def of(cls, fields: Sequence[str], keys: RecordColumns) -> Layout:
-        """Return the layout of the records of a source, whose fields hold texts as far as is known."""
-        taken: set[str] = set()
+    def of(cls, fields: Sequence[str], keys: RecordColumns, of_values: Callable[[str], str] | None = None) -> Layout:
+        """Return the layout of the records of a source, whose fields hold texts as far as is known.
 
-        def named(name: str, kind: str) -> str:
-            free = name if name not in taken else f"{name}_{kind}"
-            while free in taken:
+        Args:
+            fields: of the source.
+            keys: of its records.
+            of_values: makes a name that may be a column of values out of any; None for `column_name`.
+        """
+        taken: set[str] = {"json"}  # in tars what is said of a record
+
+        def named(name: str, kind: str, allowed: Callable[[str], str] = column_name) -> str:
+            plain = allowed(name) or kind
+            free = plain if plain.lower() not in taken else f"{plain}_{kind}"
+            while free.lower() in taken:  # names in tars differ in more than capitals
                 free += "_"
-            taken.add(free)
+            taken.add(free.lower())
             return free
 
-        values = {field: ValueColumn(named(field, "value")) for field in fields}
+        values = {field: ValueColumn(named(field, "value", of_values or column_name)) for field in fields}
         labels = {label: named(label, "label") for label in keys.labels}
         split = None if keys.splits is None else named("split", "part")
         group = None if keys.groups is None else named("group", "key")
@@ -133,6 +141,11 @@ class Layout:
         values = {field: ValueColumn(**column) for field, column in described["values"].items()}
         time = tuple(described["time"]) if described["time"] else None
         return cls(**{**described, "values": values, "time": time})  # type: ignore[arg-type]
+
+
+def column_name(name: str) -> str:
+    """Return a name with nothing that Lance, or a recipe, takes for more than a part of a name."""
+    return re.sub(r"[.`*\x00-\x1f]", "_", re.sub(r"^_+(?=row)", "", name))
 
 
 def _plain(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -104,6 +105,9 @@ class Packer:
             "quality": encoding.quality,
             "shard_bytes": shard_bytes,
         }
+        if encoding.modalities:  # what their options are is in what is written
+            options = {name: subject.modality_options.get(name, {}) for name in sorted(encoding.modalities)}
+            self.identity["options"] = json.loads(json.dumps(options, default=str))
         self.bad = UnreadableRecords(len(subject.source), data.max_bad, folder / UNREADABLE, options=subject.options)
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> PackResult:
@@ -169,7 +173,7 @@ class Packer:
         found = self._rows[np.arange(count)[:: max(count // SAMPLE, 1)]]
         if found.failure is not None:
             raise found.failure
-        layout = Layout.of(list(dict.fromkeys(self.subject.fields.values())), self.keys)
+        layout = Layout.of(list(dict.fromkeys(self.subject.fields.values())), self.keys, FORMS[self.form].column_name)
         for cells in found.cells:
             layout = layout.widened(cells)
         return layout

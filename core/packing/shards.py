@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sensorium.errors import RecipeError
-from sensorium.packing.layout import Layout
-from sensorium.packing.tar_members import members_of
+from sensorium.packing.layout import Layout, column_name
+from sensorium.packing.tar_members import member_name, members_of
 from sensorium.runs.atomic import write_atomically
 
 ROW_GROUP = 8 << 20
@@ -35,6 +35,8 @@ class Shards(ABC):
 
     source: ClassVar[str]
     """The source that reads them."""
+    column_name = staticmethod(column_name)
+    """Makes a name that a column of values may have out of that of a field."""
 
     def __init__(self, folder: Path, layout: Layout, extensions: Mapping[str, Sequence[str]]) -> None:
         self.folder, self.layout = folder, layout
@@ -89,6 +91,7 @@ class TarShards(Shards):
 
     source = "webdataset"
     suffix = ".tar"
+    column_name = staticmethod(member_name)
 
     def write(self, number: int, rows: pa.Table, positions: np.ndarray) -> list[str]:
         """Write one tar."""

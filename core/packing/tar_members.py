@@ -24,6 +24,10 @@ SIGNATURES = (
     (b"\x93NUMPY", ".npy"),
 )
 """First bytes of files whose name is not known, and the extension that they get."""
+NOT_READ_AS_BYTES = (".json", ".txt", ".text", ".cls", ".id")
+"""Extensions of members that are read as text, numbers or JSON: a file that has one is stored without, as bytes."""
+LONGEST = 40
+"""Characters of the name of a field in a tar, whose names have 100 bytes in all."""
 
 
 def members_of(layout: Layout, row: Mapping[str, Any]) -> Iterator[tuple[str | None, str, bytes]]:
@@ -37,17 +41,22 @@ def members_of(layout: Layout, row: Mapping[str, Any]) -> Iterator[tuple[str | N
     for field, value in layout.values.items():
         cells = row[value.name] or [] if value.is_list else [row[value.name]]
         for number, cell in enumerate(cell for cell in cells if cell is not None):
-            name = re.sub(r"[./\s]", "_", value.name.lower())
             before = f"{number}." if len(cells) > 1 else ""
             if isinstance(cell, str):
-                yield field, f"{before}{name}.txt", cell.encode()
+                yield field, f"{before}{value.name}.txt", cell.encode()
             else:
-                yield field, f"{before}{name}{_extension(cell['bytes'], cell['path'])}", cell["bytes"]
+                yield field, f"{before}{value.name}{_extension(cell['bytes'], cell['path'])}", cell["bytes"]
+
+
+def member_name(name: str) -> str:
+    """Return a name as it may stand in those of members: no capitals, which readers lower, no number alone."""
+    plain = re.sub(r"[^a-z0-9_-]", "_", name.lower())[:LONGEST]
+    return f"column_{plain}" if plain.isdigit() else plain
 
 
 def _extension(content: bytes, path: str | None) -> str:
     found = PurePosixPath(path).suffix.lower() if path is not None else ""
-    if found and found != ".json":
+    if re.fullmatch(r"\.[a-z0-9]{1,16}", found) and found not in NOT_READ_AS_BYTES:
         return found
     if is_packed(content):
         return ".safetensors"

@@ -172,13 +172,18 @@ def has_valid_descriptors(checked: CheckedPart) -> None:
 
 
 def encodes_its_examples(checked: CheckedPart) -> None:
-    """An example that it writes decodes to what collates to the same batch, and can be stored without code."""
+    """An example that it writes decodes to what collates to the same batch, and is stored without code, before fit."""
     if not checked.modality.has_encoding():
         raise SkipTest("it writes no examples")
+    packing = checked.new_modality()
     for raw, example in zip(checked.raws, checked.examples(), strict=True):
-        kept = copy.deepcopy(example)
-        value = checked.modality.encode(example)
-        expect(same(example, kept), "encode changes its example: work on a copy, for it may be cached")
+        try:
+            written = packing.decode(raw)
+        except Exception as error:
+            expect(False, f"decode fails before fit, as when data are packed: {type(error).__name__}: {error}")
+        kept = copy.deepcopy(written)
+        value = packing.encode(written)
+        expect(same(written, kept), "encode changes its example: work on a copy, for it may be cached")
         if not isinstance(value, str | bytes):
             try:
                 value = unpacked(packed(value))

@@ -112,10 +112,10 @@ class AudioModality(Modality):
         samples_CS = self._convert(segment.samples_CS, segment.rate)
         return AudioClip(samples_CS, raw) if self.piece == "random" and segment.rest else samples_CS
 
-    def encode(self, example: np.ndarray | AudioClip) -> np.ndarray | tuple[np.ndarray, int]:
-        """Return samples as they are; of an `AudioClip` the whole clip, with its own rate, of which pieces are read."""
+    def encode(self, example: np.ndarray | AudioClip) -> tuple[np.ndarray, int]:
+        """Return samples and their rate; of an `AudioClip` the whole clip at its own rate, of which pieces are read."""
         if not isinstance(example, AudioClip):
-            return example
+            return example, self.sample_rate
         whole = read_segment(example.raw, self.sample_rate, None, POSITIONS[self.piece], self.keeps_damaged)
         return self._mixed(whole.samples_CS), whole.rate
 

@@ -72,7 +72,7 @@ class HFSource(RowSource):
             raise DataError(
                 f"The stream '{path}' has no positions, so no order, split or resume: write it once, with "
                 "`datasets.Dataset.from_generator(lambda: (yield from stream)).save_to_disk(folder)` or "
-                "sensorium.pack(stream, 'packed.lance'), and name what was written."
+                "sensorium.pack(None, 'packed.lance', source=stream), and name what was written."
             )
         self.root = root or "."
         named = self._named = self._named or _load(path, config, download, revision)

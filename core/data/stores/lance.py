@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -17,9 +16,6 @@ from sensorium.data.stores.keys import KeyUses
 from sensorium.data.stores.per_process import PerProcess
 from sensorium.data.stores.row_source import RowSource
 from sensorium.errors import BadSample, DataError, Location
-
-# Lance warns at every fork, also of processes that read nothing of it; workers that do are spawned (`fork_safe`).
-warnings.filterwarnings("ignore", message="lance is not fork-safe")
 
 
 class LanceSource(RowSource):

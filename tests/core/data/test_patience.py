@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,13 @@ import torch
 
 from sensorium.data import encodings, patience
 from sensorium.data.arrays import ArraysSource
+from sensorium.data.dataset import DatasetSource
 from sensorium.data.encodings import open_text
 from sensorium.data.folder import FolderSource
 from sensorium.data.loader import from_workers
 from sensorium.data.patience import Patience, is_transient
 from sensorium.data.requests import request
+from sensorium.data.selected import Selected
 from sensorium.data.stores.parquet import ParquetSource
 from sensorium.errors import BadSample, DataError, PluginError
 
@@ -229,3 +232,21 @@ def test_workers_of_a_source_that_is_not_fork_safe_are_spawned():
     for source, start in ((ArraysSource({"x": numbers(1)}), here), (Unforkable({"x": numbers(1)}), "spawn")):
         assert list(from_workers(HowStarted(), [0], 1, source, timeout=60)) == [start]
     assert list(from_workers(HowStarted(), [0], 0, Unforkable({"x": numbers(1)}), timeout=60)) == [here]
+
+
+@pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="no worker is forked")
+def test_lance_warns_of_forks_only_where_workers_may_read_it(tmp_path, monkeypatch):
+    pytest.importorskip("lancedb")  # which warns in the worker
+    pytest.importorskip("lance")
+    said = tmp_path / "warnings.txt"
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_, **__: said.open("a").write(str(message)))
+    ours, theirs = ArraysSource({"x": numbers(1)}), type("Theirs", (ArraysSource,), {})({"x": numbers(1)})
+    of_dataset = DatasetSource([{"x": 1.0}], ["x"])
+    for source, warned in ((ours, False), (theirs, True), (of_dataset, True)):
+        for used in (source, Selected(source, np.array([0]))):
+            said.write_text("")
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                list(from_workers(HowStarted(), [0], 1, used, timeout=60))
+            for text in ("lance is not fork-safe", "lancedb fork support is experimental"):
+                assert (text in said.read_text()) == warned

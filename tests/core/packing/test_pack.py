@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+import soundfile
 from PIL import Image
 
 import sensorium
@@ -15,6 +16,7 @@ from sensorium.data.packed_values import unpacked
 from sensorium.errors import DataError, RecipeError
 from sensorium.packing import packer
 from sensorium.packing.manifest import Manifest
+from sensorium.recipe.yaml_text import one_line
 from sensorium.testing.equality import same
 from sensorium.types import Span
 
@@ -85,6 +87,34 @@ def test_decoded_pictures_are_the_examples_of_the_originals_and_damaged_ones_are
         assert np.array_equal(example, modality.decode(str(pictures / record.id)))
     smaller = sensorium.pack(pictures, tmp_path / "jpeg", [*NO_WORKERS, *size], decode=True, quality=50)
     assert smaller.after < made.after / 2
+
+
+def test_what_has_no_decoded_form_is_packed_as_it_is_and_said_to_be(tmp_path, caplog):
+    given = ArraysSource({"text": ["a", "b"], "unread": [object(), object()]})
+    made = sensorium.pack(None, tmp_path / "out", NO_WORKERS, source=given, decode=True)
+    assert [record.values for record in packed_again(made)] == [{"text": "a"}, {"text": "b"}]
+    assert "the values of text are packed as they are" in caplog.text
+    assert "not packed, since no modality reads them: unread" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_decoded_recordings_are_the_examples_of_the_originals(form, tmp_path):
+    sounds, rng = tmp_path / "sounds", np.random.default_rng(0)
+    sounds.mkdir()
+    for number in range(12):
+        rate = 22050 if number % 2 else 44100
+        soundfile.write(sounds / f"{number:02d}.wav", 0.1 * rng.standard_normal((rate // 2 + number, 2)), rate)
+    options = {"sample_rate": 8000, "seconds": 0.3, "trim": 40}
+    asked = [f"modalities.audio.modality={one_line({'name': 'audio', **options})}", "data.source.field=audio"]
+    made = sensorium.pack("folder", tmp_path / "out", [*NO_WORKERS, *asked, f"data.source.path={sounds}"], decode=True)
+    assert (made.records, made.left_out) == (12, 0)
+    assert json.loads((tmp_path / "out" / "pack.json").read_text())["source"]["decoded"] == ["audio"]
+    modality = sensorium.build("modalities", "audio", **options)
+    for record in packed_again(made):
+        samples, rate = unpacked(record.values["audio"])
+        assert rate == 8000
+        assert np.array_equal(modality.decode((samples, rate)), modality.decode(str(sounds / record.id)))
+        assert modality.decode(str(sounds / record.id)).shape == (1, 2400)
 
 
 def test_too_many_unreadable_records_stop_it(pictures, tmp_path):
@@ -198,14 +228,19 @@ def test_another_pack_in_the_folder_is_refused(pictures, tmp_path):
     (pictures / "a" / "zz.png").write_bytes(b"new")
     with pytest.raises(DataError, match="has a pack of other records"):
         sensorium.pack(pictures, tmp_path / "out", NO_WORKERS)
+    small, large = ([*NO_WORKERS, f"modalities.image.modality={{name: image, size: {size}}}"] for size in (16, 24))
+    sensorium.pack(pictures, tmp_path / "decoded", small, decode=True)
+    assert sensorium.pack(pictures, tmp_path / "decoded", small, decode=True).read == 0
+    with pytest.raises(DataError, match=r"has a pack of options \{'image': \{'size': 16\}\}, not .*24"):
+        sensorium.pack(pictures, tmp_path / "decoded", large, decode=True)
     with pytest.raises(DataError, match="is not empty, and no pack was begun in it"):
         sensorium.pack(pictures, pictures, NO_WORKERS)
 
 
 def test_what_cannot_be_done_is_said(tmp_path):
     texts = ArraysSource({"text": ["a", "b"]})
-    with pytest.raises(DataError, match=r"None of the modalities \(text\) writes decoded examples"):
-        sensorium.pack(None, tmp_path / "out", NO_WORKERS, source=texts, decode=True)
+    with pytest.raises(DataError, match=r"What is packed of text is stored without loss: leave quality out"):
+        sensorium.pack(None, tmp_path / "out", NO_WORKERS, source=texts, decode=True, quality=90)
     with pytest.raises(RecipeError, match="A quality is that of decoded examples"):
         sensorium.pack(None, tmp_path / "out", source=texts, quality=90)
     with pytest.raises(RecipeError, match=r"has no pack\.json: name the folder that `sensorium pack` wrote"):

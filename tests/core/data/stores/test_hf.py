@@ -1,10 +1,12 @@
 """Datasets of Hugging Face: splits, class labels, files that stay as they are."""
 
 import pickle
+import re
 
 import datasets
 import pytest
 
+import sensorium
 from sensorium.data.stores.hf import HFSource
 from sensorium.errors import DataError
 
@@ -67,6 +69,22 @@ def test_a_dataset_that_would_be_fetched_is_asked_for(tmp_path, monkeypatch):
 def test_streams_are_refused_with_what_to_do():
     with pytest.raises(DataError, match=r"write it once, with .*save_to_disk"):
         HFSource("user/name", download=True, streaming=True)
+
+
+@pytest.mark.parametrize("advice", [r"`(datasets\..*\))`", r"(sensorium\.pack\(.*?\))"])
+def test_what_to_do_with_a_stream_can_be_done(advice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    if "pack" in advice:
+        pytest.importorskip("lance")
+    with pytest.raises(DataError) as refused:
+        HFSource("user/name", download=True, streaming=True)
+    stream = datasets.Dataset.from_dict({"text": ["a", "b"], "kind": [0, 1]}).to_iterable_dataset()
+    names = {"sensorium": sensorium, "datasets": datasets, "stream": stream, "folder": "saved"}
+    made = eval(re.search(advice, str(refused.value))[1], names)
+    read = {"name": "hf", "path": "saved", "columns": {"text": "text"}} if made is None else dict(made.source)
+    source = sensorium.build("sources", read.pop("name"), **read)
+    assert [record.values["text"] for record in source] == ["a", "b"]
 
 
 def test_another_process_maps_what_was_loaded_and_loads_nothing(saved, monkeypatch):

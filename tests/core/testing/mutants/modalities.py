@@ -172,3 +172,12 @@ class EncodesAnother(Sequences):
 class EncodesWhatOnlyCodeReads(Sequences):
     def encode(self, example):
         return set(example.tolist())
+
+
+@caught_by("encodes its examples")
+class EncodesWhatItLearned(Sequences):
+    def decode(self, raw):
+        return super().decode(raw) % self.size
+
+    def encode(self, example):
+        return example.tolist()
