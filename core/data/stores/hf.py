@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sensorium.data.splits import part_name
 from sensorium.data.stores.features import class_names
-from sensorium.data.stores.keys import KeyUses
+from sensorium.data.stores.keys import KeyUses, joined_keys
 from sensorium.data.stores.row_source import RowSource
 from sensorium.errors import BadSample, DataError, did_you_mean
 
@@ -87,7 +87,7 @@ class HFSource(RowSource):
         keys = [_arrow(dataset, uses.columns)[:] if uses.columns else pa.table({}) for dataset in found]
         has_parts = splits is not None or any(part is not None for part, _ in self._chosen)
         self._take_keys(
-            pa.concat_tables(keys, promote_options="permissive"),
+            joined_keys(keys, [f"the split {name} of '{path}'" for _, name in self._chosen]),
             pa.chunked_array(parts) if has_parts and split is None else None,
             sum(counts),
         )

@@ -75,3 +75,13 @@ def test_another_process_maps_what_was_loaded_and_loads_nothing(saved, monkeypat
     assert len(pickled) < 5000
     monkeypatch.setattr(datasets, "load_from_disk", None)
     assert pickle.loads(pickled).read([4, 0]) == source.read([4, 0])
+
+
+def test_class_labels_are_groups_and_splits_by_their_names(tmp_path):
+    kinds = {"x": datasets.Value("string"), "g": datasets.ClassLabel(names=["u", "v"])}
+    kinds["part"] = datasets.ClassLabel(names=["train", "test"])
+    rows = {"x": ["a", "b", "c"], "g": [1, -1, 0], "part": [0, 1, 0]}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(str(tmp_path / "d"))
+    source = HFSource(str(tmp_path / "d"), group="g", split="part")
+    keys = [source.key(i) for i in range(3)]
+    assert [(key.group, key.split) for key in keys] == [("v", "train"), (None, "test"), ("u", "train")]
