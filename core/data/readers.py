@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -241,6 +242,17 @@ class TableReader:
     skip_rows: int = 0
     encoding: str | None = None
 
+    def __post_init__(self) -> None:
+        for option in ("delimiter", "decimal", "quote"):
+            given = getattr(self, option)
+            if given is None or (option == "quote" and given == ""):
+                continue
+            if len(given) != 1 or not given.isascii() or given in "\r\n\0":
+                hint = '; in YAML, a tab is "\\t"' if option == "delimiter" else ""
+                raise DataError(f"data.source.{option} is {given!r}, and must be one character of ASCII{hint}.")
+        if self.quote and self.quote == self.delimiter:
+            raise DataError(f"data.source.delimiter and quote are both {self.quote!r}; set one of them otherwise.")
+
     _names_of: dict[Path, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     EXTENSIONS: ClassVar = tuple(FORMATS)
@@ -293,7 +305,7 @@ class TableReader:
             raise DataError(f"The file '{path}' does not exist; check data.source.")
         try:
             return read(path, *arguments)
-        except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error) as error:
             raise DataError(
                 f"'{path}' cannot be read as {self._format(path).upper()}: {_first_line(error)}; is it damaged, or cut "
                 "short, or of another format (data.source.format)?"
