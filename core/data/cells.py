@@ -13,13 +13,7 @@ from sensorium.data.encodings import ADVICE, fault_of, marked_text
 from sensorium.data.several import FILE
 
 PLAIN = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-LISTS = (
-    (pa.types.is_list, pa.list_),
-    (pa.types.is_list_view, pa.list_),
-    (pa.types.is_large_list, pa.large_list),
-    (pa.types.is_large_list_view, pa.large_list),
-)
-"""Types of lists, and how the list without views is made of its field."""
+"""What holds the cells of views."""
 
 
 def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -47,7 +41,7 @@ def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def without_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column with plain text, bytes and lists in place of views of them, of which Arrow takes no rows."""
+    """Return a column with plain text and bytes in place of views of them, of which Arrow takes no rows."""
     kind = _viewless(column.type)
     if kind == column.type:
         return column
@@ -71,9 +65,10 @@ def _viewless(kind: pa.DataType) -> pa.DataType:
         return pa.map_(_viewless(kind.key_type), _viewless(kind.item_type), kind.keys_sorted)
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(kind.value_field.with_type(_viewless(kind.value_type)), kind.list_size)
-    for is_of, made in LISTS:
-        if is_of(kind):
-            return made(kind.value_field.with_type(_viewless(kind.value_type)))
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_viewless(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_viewless(kind.value_type)))
     return kind
 
 
