@@ -51,9 +51,13 @@ class Part(NamedTuple):
         return ".".join((self.extension, *self.keys))
 
     def of(self, said: Any) -> Any:
-        """Return the entry of what a member says, None where it has none."""
-        for key in self.keys:
-            said = said.get(key) if isinstance(said, Mapping) else None
+        """Return the entry of what a member says, None where it has none; a key may have points in it."""
+        for at, key in enumerate(self.keys):
+            if not isinstance(said, Mapping):
+                return None
+            if (rest := ".".join(self.keys[at:])) in said:
+                return said[rest]
+            said = said.get(key)
         return said
 
 

@@ -137,6 +137,11 @@ def test_what_is_wrong_with_a_value_is_not_the_store(error):
     assert not is_transient(error)
 
 
+@pytest.mark.parametrize(("number", "is_of_the_store"), [(errno.EIO, True), (errno.ENOENT, False)])
+def test_a_number_of_the_system_that_an_error_only_says_is_its_number(number, is_of_the_store):
+    assert is_transient(ValueError(f"Generic LocalFileSystem error: it fails (os error {number})")) is is_of_the_store
+
+
 def test_other_errors_are_not_asked_for_again():
     source = FlakyStore(1, KeyError("x"))
     with pytest.raises(PluginError, match="failed to read the record '3': KeyError"):

@@ -212,6 +212,12 @@ def test_an_entry_that_no_record_has_is_refused_with_those_that_there_are(tmp_pa
         WebDatasetSource(path, columns={"x": "json.kind"}, labels=["json.nope"])
 
 
+def test_an_entry_may_have_points_in_its_name(tmp_path):
+    path = write(tmp_path / "t.tar", {"a.json": b'{"p.q": 1, "r": {"s.t": 2}}', "b.json": b'{"p": {"q": 3}}'})
+    first, second = WebDatasetSource(path, columns={"x": "json.p.q", "y": "json.r.s.t"})
+    assert (first.values, second.values) == ({"x": 1, "y": 2}, {"x": 3})
+
+
 def test_entries_are_not_known_of_json_that_is_not_in_the_index(tmp_path, monkeypatch):
     monkeypatch.setattr(tar_index, "SHORT", 10)
     path = write(tmp_path / "t.tar", {"a.json": b'{"k": 1}', "b.json": b'{"long": "and more"}'})
