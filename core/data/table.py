@@ -33,7 +33,7 @@ class TableSource(OpenedAgain):
     audio (its bytes, or else its path). For modalities that read files, text is a path relative to the table's folder.
     An empty cell is a missing value. A list of texts, or of files, is several values of one record, such as the
     captions of an image: one is drawn in each epoch, all are used in evaluation. Cells stay in Arrow's memory until a
-    record is read.
+    record is read. Class labels of a Hugging Face dataset are their names as labels, groups and splits, -1 is none.
 
     A cell whose text is not in the file's encoding, or holds NUL, is an unreadable value. A line that is no JSON
     object, a row with more or fewer cells than the heading, and a row whose id, split or group is unreadable are

@@ -34,8 +34,8 @@ class ParquetSource(RowSource):
 
     A row group of Parquet is read and decoded whole; each process keeps those that it used last. Arrow files on this
     machine (`.arrow`, `.feather`) are memory-mapped. Cells are understood as the source `table` does: text, numbers,
-    lists, bytes, or structs of `bytes` and `path` as Hugging Face datasets write images and audio. Class names that
-    such a dataset left in a file become labels by name.
+    lists, bytes, or structs of `bytes` and `path` as Hugging Face datasets write images and audio. Class labels of such
+    a dataset are their names as labels, groups and splits, -1 is none.
 
     Args:
         path: a file, a folder, a glob (`data/*.parquet`), files in braces (`part-{00..15}.parquet`), an address

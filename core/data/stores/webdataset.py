@@ -43,8 +43,8 @@ class WebDatasetSource(OpenedAgain):
             (`s3://bucket/train-{0000..0127}.tar`), or a list of these.
         splits: instead of `path`, the tars of each split: {train: "train-*.tar", test: "test-*.tar"}.
         columns: field name to extension, such as {image: jpg}; to several, of which the first that a record has is
-            taken, "jpg;png"; or to an entry of a record's JSON, json.caption. Default every extension that has no other
-            use, under its own name.
+            taken, "jpg;png"; or to an entry of a record's JSON, json.caption, which some record must have. Default
+            every extension that has no other use, under its own name.
         id: where a unique name is read, such as json.uid; default the name of the tar and the record's key in it.
         labels: what evaluators predict: a list such as [cls, json.kind], which are then named "cls" and "kind", or
             label name to extension or entry.
