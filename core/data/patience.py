@@ -35,7 +35,10 @@ CONNECTION_ERRORS = frozenset(
     }
 )
 """Names of exceptions by which libraries of stores (aiohttp, botocore, httpx, urllib3) tell the same."""
-SAID_BY_STORES = ("NETWORK_CONNECTION", "SLOW_DOWN", "SlowDown", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "timed out")
+SAID_BY_STORES = (
+    *("NETWORK_CONNECTION", "SLOW_DOWN", "SlowDown", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "timed out"),
+    *("Generic S3 error", "Generic GCS error", "Generic MicrosoftAzure error", "The operation lacked"),
+)
 """What an error says, without a number, when Arrow's or Lance's store cannot be reached."""
 
 
