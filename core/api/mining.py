@@ -64,7 +64,8 @@ def mine(
         choose: "hardest", or "random" among those that ranks and margin leave.
         index: "exact"; "ivf" or "hnsw" of FAISS, approximate, with the recall logged; "auto" is exact for up to 200,000
             records, or where that takes minutes, otherwise "ivf".
-        nprobe: lists that "ivf" probes for a query; None tunes it to a recall@10 of .95 on 1,000 queries.
+        nprobe: lists that "ivf" probes for a query; None tunes it to a recall of .95 up to the last of the ranks, on
+            1,000 queries.
         ef_search: candidates that "hnsw" keeps for a query; None tunes it likewise.
         vectors: a file that `embed` wrote of these records, read in place of embedding them; duplicates are then found
             by their embeddings alone.

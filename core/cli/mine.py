@@ -37,7 +37,10 @@ def mine(
         ),
     ] = Index.auto,
     nprobe: Annotated[
-        int | None, typer.Option(help="Lists that ivf probes per query. Default: tuned to a recall@10 of .95.", min=1)
+        int | None,
+        typer.Option(
+            help="Lists that ivf probes per query. Default: tuned to a recall of .95 up to the last rank.", min=1
+        ),
     ] = None,
     ef_search: Annotated[
         int | None, typer.Option(help="Candidates that hnsw keeps per query. Default: tuned likewise.", min=1)

@@ -95,12 +95,34 @@ def check_time(time: str | None, warning: int) -> None:
             "days-hours or days-hours:minutes."
         )
     its = {name: int(digits) for name, digits in form.groupdict(default="0").items()}
+    if max(its[name] for name in ("m", "s", "seconds", "min", "sec")) > 59:
+        raise RecipeError(f"--time is '{time}', whose minutes or seconds are above 59; write them as hours or minutes.")
     minutes = its["minutes"] + its["m"] + its["min"] + 60 * (its["h"] + its["hours"] + 24 * its["days"])
     if (limit := 60 * minutes + its["s"] + its["seconds"] + its["sec"]) and limit <= warning:
         raise RecipeError(
             f"--time is '{time}', {limit} s, and --warning {warning} s before its end: a start would be over before it "
             "trains; give more time, or a later warning."
         )
+
+
+def check_memory(memory: str | None) -> None:
+    """Refuse an amount of memory that SLURM does not read.
+
+    Raises:
+        RecipeError: with what it may be.
+    """
+    if memory is not None and fullmatch(r"\d+([KMGT]B?)?", memory.upper()) is None:
+        raise RecipeError(f"--memory is '{memory}', which SLURM does not read: give a whole number and K, M, G or T.")
+
+
+def check_name(option: str, name: str | None) -> None:
+    """Refuse a name that no line of a script holds.
+
+    Raises:
+        RecipeError: when it is empty, or has a character that does not print.
+    """
+    if name is not None and not (name.strip() and name.isprintable()):
+        raise RecipeError(f"--{option} is {name!r}: give a name, without line breaks and the like.")
 
 
 def sbatch_script(recipe: str, overrides: Sequence[str], run: Run, name: str, job: Job, folder: Path) -> str:

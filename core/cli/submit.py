@@ -52,7 +52,7 @@ def submit(
     Before the time limit, and when `scancel --signal=USR1` asks for it, the training writes a checkpoint and the job is
     queued again; the next start continues it. The output of the job is in the run folder, in launches/.
     """
-    from sensorium.cli.sbatch import Job, check_time, directive, sbatch_script
+    from sensorium.cli.sbatch import Job, check_memory, check_name, check_time, directive, sbatch_script
     from sensorium.recipe.reading import read_recipe
     from sensorium.registration.discovery import load_extensions
     from sensorium.runs.atomic import write_text
@@ -63,6 +63,10 @@ def submit(
     named = {"partition": partition, "account": account, "cpus-per-task": cpus, "mem": memory}
     asked = {key: str(value) for key, value in named.items() if value is not None}
     check_time(time, warning)
+    check_memory(memory)
+    check_name("partition", partition)
+    check_name("account", account)
+    check_name("run-dir", str(run.folder))
     job = Job(nodes, gpus, processes, time, warning, asked | dict(map(directive, set_ or [])), setup or [])
     script = sbatch_script(recipe, overrides or [], run, name, job, Path.cwd())
     if not (out or go):

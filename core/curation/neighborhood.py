@@ -22,7 +22,7 @@ def nearest_others(x_MD: Tensor, k: int, options: IndexOptions) -> tuple[np.ndar
         (M, k); and what searched, in a clause.
     """
     k = min(k, len(x_MD) - 1)
-    index = make_index(x_MD, x_MD, options)
+    index = make_index(x_MD, x_MD, k + 1, options)
     scores_MK, rows_MK = np.empty((len(x_MD), k), np.float32), np.empty((len(x_MD), k), np.int64)
     for block in index.blocks(len(x_MD)):
         scores_BK, rows_BK = index.search(x_MD[block], k + 1)

@@ -12,6 +12,9 @@ import pyarrow.compute as pc
 from sensorium.data.encodings import ADVICE, fault_of, marked_text
 from sensorium.data.several import FILE
 
+PLAIN = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+"""What holds the cells of views."""
+
 
 def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column in the type that its cells are read in.
@@ -21,11 +24,10 @@ def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     if isinstance(column.type, pa.BaseExtensionType):
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    column = without_views(column)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
-    if kind == pa.string_view() or kind == pa.binary_view():
-        return column.cast(pa.string() if kind == pa.string_view() else pa.binary())
     if pa.types.is_uint64(kind) or (pa.types.is_decimal(kind) and kind.scale == 0):
         try:
             return column.cast(pa.int64())
@@ -36,6 +38,38 @@ def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if is_list(kind) and (pa.types.is_uint64(kind.value_type) or pa.types.is_decimal(kind.value_type)):
         return column.cast(pa.list_(pa.float64()))
     return column
+
+
+def without_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column with plain text and bytes in place of views of them, of which Arrow takes no rows."""
+    kind = _viewless(column.type)
+    if kind == column.type:
+        return column
+    if pa.types.is_dictionary(kind):  # which Arrow casts by taking rows of its values
+        chunks = [
+            pa.DictionaryArray.from_arrays(c.indices, c.dictionary.cast(kind.value_type), ordered=kind.ordered)
+            for c in column.chunks
+        ]
+        return pa.chunked_array(chunks, kind)
+    return column.cast(kind)
+
+
+def _viewless(kind: pa.DataType) -> pa.DataType:
+    if kind in PLAIN:
+        return PLAIN[kind]
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _viewless(kind.value_type), kind.ordered)
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_viewless(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_viewless(kind.key_type), _viewless(kind.item_type), kind.keys_sorted)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_viewless(kind.value_type)), kind.list_size)
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_viewless(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_viewless(kind.value_type)))
+    return kind
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -113,12 +147,14 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def without_structs(cell: Any) -> Any:
-    """Return a cell with its bytes or else its path in place of each struct of both, None for an empty one."""
+    """Return a cell with its bytes or else its path in place of each struct of both; None for an empty text or list."""
     if isinstance(cell, dict) and cell.keys() >= FILE:
         cell = cell["bytes"] or cell["path"]
+    if isinstance(cell, str | bytes | list) and not cell:
+        return None
     if isinstance(cell, list):
         return [without_structs(inner) if isinstance(inner, dict) else inner for inner in cell]
-    return None if isinstance(cell, str | bytes) and not cell else cell
+    return cell
 
 
 def filled(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -30,25 +30,13 @@ BRACED = re.compile(r"\{(\w+)\}")
 
 NO_RECORDS = (
     *(".txt", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".md", ".rst", ".html", ".htm", ".xml", ".yaml", ".yml"),
-    *(
-        ".toml",
-        ".ini",
-        ".cfg",
-        ".log",
-        ".pdf",
-        ".doc",
-        ".docx",
-        ".xls",
-        ".xlsx",
-        ".py",
-        ".sh",
-        ".ipynb",
-        ".zip",
-        ".tar",
-    ),
-    *(".tgz", ".7z", ".rar", ".db", ".sqlite", ".md5", ".sha256", ".bak", ".tmp", ".part", ".lnk", ".url"),
+    *(".toml", ".ini", ".cfg", ".log", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".py", ".sh", ".ipynb"),
+    *(".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tzst", ".7z", ".rar", ".jar", ".iso", ".dmg"),
+    *(".db", ".sqlite", ".md5", ".sha256", ".bak", ".tmp", ".part", ".lnk", ".url"),
 )
 """Extensions of texts, tables, documents, programs and archives, which come with data: records if asked for."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+"""Extensions on top of that of what is compressed: a .csv.gz is a table, and one alone an archive."""
 NOTICES = frozenset({"readme", "license", "licence", "copying", "changelog", "citation", "authors", "sha256sums"})
 """Names, in small letters, of files without extension that come with data."""
 
@@ -111,7 +99,9 @@ class FolderSource(OpenedAgain):
         for option, names in asked.items():
             if unknown := next((name for name in names if name not in named), None):
                 known = ", ".join(sorted(named))
-                raise DataError(f"The {option} '{unknown}' is no label of the folder; its labels are: {known}.")
+                raise DataError(
+                    f"data.source.{option} names '{unknown}', which is no label of the folder; its labels are: {known}."
+                )
         if template is not None and not (captions and asked["template"]):
             raise DataError("A template needs a field, data.source.captions, and a label in braces: 'a {class}'.")
         self._classes, self._template, self._in_template = classes or {}, template, asked["template"]
@@ -147,7 +137,9 @@ class FolderSource(OpenedAgain):
     def _takes(self, file: str) -> bool:
         if self._extensions is not None:
             return _ending(file) in self._extensions
-        return _ending(file) not in NO_RECORDS and PurePosixPath(file).name.lower() not in NOTICES
+        name = PurePosixPath(file)
+        kind = _ending(name.stem) or ".tar" if _ending(file) in COMPRESSED else _ending(file)
+        return kind not in NO_RECORDS and name.name.lower() not in NOTICES
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from re import search
 from typing import TypeVar
 
 import numpy as np
@@ -34,20 +35,29 @@ CONNECTION_ERRORS = frozenset(
     }
 )
 """Names of exceptions by which libraries of stores (aiohttp, botocore, httpx, urllib3) tell the same."""
-SAID_BY_STORES = ("NETWORK_CONNECTION", "SLOW_DOWN", "SlowDown", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "timed out")
+SAID_BY_STORES = (
+    *("NETWORK_CONNECTION", "SLOW_DOWN", "SlowDown", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "timed out"),
+    *("Generic S3 error", "Generic GCS error", "Generic MicrosoftAzure error", "The operation lacked"),
+)
 """What an error says, without a number, when Arrow's or Lance's store cannot be reached."""
 
 
 def is_transient(error: BaseException | None) -> bool:
     """Return whether an error, or one that caused it, is of a store that failed, not of the value that was read."""
     while error is not None:
-        is_number_known = isinstance(error, OSError) and error.errno is not None
-        if is_number_known and error.errno in TRANSIENT:  # type: ignore[attr-defined]
-            return True
-        if not is_number_known and _is_of_connection(error):
+        number = _number(error)
+        if number in TRANSIENT or (number is None and _is_of_connection(error)):
             return True
         error = error.__cause__
     return False
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the number of the system that an error has, or says, as those of Lance do; None where there is none."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    said = search(r"\(os error (\d+)\)", str(error)) if isinstance(error, OSError | ValueError) else None
+    return None if said is None else int(said[1])
 
 
 def _is_of_connection(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -15,11 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from sensorium.contracts.record_columns import Column
 from sensorium.data import json_lines
-from sensorium.data.cells import canonical, is_bytes, is_text, without_faults
+from sensorium.data.cells import canonical, is_bytes, is_text, without_faults, without_structs
+from sensorium.data.classes import named
 from sensorium.data.delimited import DelimitedFile
 from sensorium.data.encodings import ADVICE
 from sensorium.data.rows import Rows
+from sensorium.data.stores.features import class_names
 from sensorium.errors import BadSample, DataError, Location, did_you_mean
 from sensorium.types import Unreadable
 
@@ -56,6 +60,7 @@ class Table:
         self.rows = [of_file.cells.num_rows for of_file in rows]
         self._ends = list(accumulate(self.rows))
         self._lines = [of_file.line_of for of_file in rows]
+        self._classes = class_names(rows[0].cells.schema)
         try:
             joined = pa.concat_tables([_canonical(of_file.cells) for of_file in rows], promote_options="permissive")
         except pa.ArrowException as error:
@@ -100,15 +105,15 @@ class Table:
 
     def cell(self, name: str, row: int) -> Any:
         """Return one cell, None when it is missing."""
-        found = self._columns[name][row].as_py()
-        return None if found == "" else found
+        return without_structs(self._columns[name][row].as_py())
 
-    def plain(self, name: str, use: str = "label") -> pa.ChunkedArray:
+    def plain(self, name: str, use: str = "label", named_classes: bool = True) -> Column:
         """Return a column of text, numbers or booleans, null where a cell is missing or unreadable; dates are text.
 
         Args:
             name: the column.
             use: what its cells are, for the error.
+            named_classes: whether class labels of a Hugging Face dataset are their names, and null where they are none.
 
         Raises:
             DataError: when the cells are neither text, numbers nor dates.
@@ -123,6 +128,8 @@ class Table:
         if pa.types.is_temporal(kind):
             cells = column.to_pylist()
             return pa.chunked_array([[None if cell is None else str(cell) for cell in cells]], pa.string())
+        if named_classes and name in self._classes and pa.types.is_integer(kind):
+            return named(column, self._classes[name], name, self.title)
         if not is_text(kind) and not pa.types.is_floating(kind):
             return column
         is_missing = pc.equal(column, "") if is_text(kind) else pc.is_nan(column)
@@ -235,6 +242,17 @@ class TableReader:
     skip_rows: int = 0
     encoding: str | None = None
 
+    def __post_init__(self) -> None:
+        for option in ("delimiter", "decimal", "quote"):
+            given = getattr(self, option)
+            if given is None or (option == "quote" and given == ""):
+                continue
+            if len(given) != 1 or not given.isascii() or given in "\r\n\0":
+                hint = '; in YAML, a tab is "\\t"' if option == "delimiter" else ""
+                raise DataError(f"data.source.{option} is {given!r}, and must be one character of ASCII{hint}.")
+        if self.quote and self.quote == self.delimiter:
+            raise DataError(f"data.source.delimiter and quote are both {self.quote!r}; set one of them otherwise.")
+
     _names_of: dict[Path, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     EXTENSIONS: ClassVar = tuple(FORMATS)
@@ -287,7 +305,7 @@ class TableReader:
             raise DataError(f"The file '{path}' does not exist; check data.source.")
         try:
             return read(path, *arguments)
-        except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error) as error:
             raise DataError(
                 f"'{path}' cannot be read as {self._format(path).upper()}: {_first_line(error)}; is it damaged, or cut "
                 "short, or of another format (data.source.format)?"

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from sensorium.contracts import OpenedAgain, RecordColumns
 from sensorium.contracts.record_columns import numbered
 from sensorium.data.cells import filled, is_text, without_structs
-from sensorium.data.classes import class_name
+from sensorium.data.classes import named
 from sensorium.data.fields import Columns, by_kind
 from sensorium.data.key_column import RowsByKey
 from sensorium.data.readers import Format, Table, TableReader
@@ -33,7 +33,7 @@ class TableSource(OpenedAgain):
     audio (its bytes, or else its path). For modalities that read files, text is a path relative to the table's folder.
     An empty cell is a missing value. A list of texts, or of files, is several values of one record, such as the
     captions of an image: one is drawn in each epoch, all are used in evaluation. Cells stay in Arrow's memory until a
-    record is read.
+    record is read. Class labels of a Hugging Face dataset are their names as labels, groups and splits, -1 is none.
 
     A cell whose text is not in the file's encoding, or holds NUL, is an unreadable value. A line that is no JSON
     object, a row with more or fewer cells than the heading, and a row whose id, split or group is unreadable are
@@ -360,14 +360,10 @@ def _splits(table: Table, column: str) -> pa.Array:
 
 def _label(table: Table, column: str, name: str, classes: dict[str, list[str]]) -> pa.Array | pa.ChunkedArray:
     """Return the labels of all rows; one that is missing, unreadable or infinite is null."""
-    cells = table.plain(column)
+    cells = table.plain(column, named_classes=name not in classes)
     if pa.types.is_floating(cells.type):
         cells = pc.if_else(pc.is_inf(cells), pa.scalar(None, cells.type), cells)
-    if name not in classes:
-        return cells
-    values, number_N = numbered(cells)
-    named = [class_name(classes[name], cell, cell, name, table.title) for cell in values.to_pylist()]
-    return pa.array(named, pa.string()).take(pa.array(number_N, mask=number_N < 0))
+    return named(cells, classes[name], name, table.title) if name in classes else cells
 
 
 def _size_notes(title: str, files: Sequence[Path]) -> list[str]:

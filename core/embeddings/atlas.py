@@ -105,7 +105,7 @@ class _Copy:
 def _neighbors(x_MD: np.ndarray, rows_M: np.ndarray) -> pa.Array:
     """Return of each vector the nearest others: numbers of rows, and distances, 1 less the cosine."""
     y_MD = l2_normalize(x_MD, "cpu")
-    index, near = make_index(y_MD, y_MD, IndexOptions()), list[dict[str, object]]()
+    index, near = make_index(y_MD, y_MD, NEIGHBORS + 1, IndexOptions()), list[dict[str, object]]()
     for block in index.blocks(len(y_MD)):
         scores_BK, found_BK = index.search(y_MD[block], NEIGHBORS + 1)
         own_B1 = torch.arange(block.start, block.stop).numpy()[:, None]

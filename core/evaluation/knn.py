@@ -51,7 +51,7 @@ class KNN(Classifier):
     def scores(self, x_ND):
         """Return the sum of the weights of each class, in units of the nearest neighbor's."""
         x_QD, y_ND = (l2_normalize(x, self.device) for x in (x_ND, self.x_ND))
-        index = make_index(y_ND, x_QD, self.index)
+        index = make_index(y_ND, x_QD, self.k, self.index)
         about = f"approximate neighbors: {index.description}"
         if not isinstance(index, ExactIndex) and about not in self.chosen:
             self.chosen.append(about)

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from sensorium.errors import SensoriumError, not_found
-from sensorium.neighbors.faiss_index import NEIGHBORS, RECALL
+from sensorium.neighbors.faiss_index import RECALL
 from sensorium.neighbors.index import SMALL
 from sensorium.neighbors.similarity import TIE
 
 log = logging.getLogger("sensorium")
 KINDS = ("auto", "exact", "ivf")
-QUERIES = 100
-"""Queries that measure the recall."""
+NEIGHBORS, QUERIES = 10, 100
+"""Neighbors among which the recall is measured, and queries that measure it."""
 
 
 @dataclass(frozen=True)

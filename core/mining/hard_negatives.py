@@ -61,7 +61,7 @@ def mine_negatives(
         groups_N[queries],
         groups_N[targets],
     )
-    found = make_index(y_ND, x_QD, index or IndexOptions())
+    found = make_index(y_ND, x_QD, options.ranks[1], index or IndexOptions())
     collector = _Collector(options, [table.ids[row] for row in queries])
     for block in found.blocks(len(x_QD)):
         rows, columns = positives.of(groups_N[queries[block]])

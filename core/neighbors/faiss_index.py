@@ -19,8 +19,8 @@ from sensorium.data.memory import memory
 from sensorium.errors import SensoriumError
 from sensorium.neighbors.search import IndexOptions, NeighborIndex, recall
 
-NEIGHBORS, RECALL = 10, 0.95
-"""Of the measurement of recall, and the recall that an index is tuned to."""
+RECALL = 0.95
+"""That an index is tuned to."""
 BLOCK = 1024
 """Queries that are searched at once."""
 ADDED = 2**16
@@ -72,18 +72,19 @@ class FaissIndex(NeighborIndex):
     def most(self) -> int:
         """The largest value of the knob."""
 
-    def tune(self, x_QD: Tensor) -> None:
+    def tune(self, x_QD: Tensor, k: int) -> None:
         """Set the knob to its option, or double it until the recall is reached, and measure the recall.
 
         Args:
             x_QD: queries.
+            k: number of neighbors among which the recall is measured.
         """
         given = getattr(self.options, self.knob)
         self.effort = min(given or 8, self.most)
-        k = min(NEIGHBORS, len(self.y_ND))
+        self.k = min(k, len(self.y_ND))
         while True:
             self.set(self.effort)
-            self.queries, self.recall = len(x_QD), recall(x_QD, self.y_ND, self.search(x_QD, k)[0])
+            self.queries, self.recall = len(x_QD), recall(x_QD, self.y_ND, self.search(x_QD, self.k)[0])
             if given is not None or self.recall >= RECALL or self.effort == self.most:
                 return
             self.effort = min(2 * self.effort, self.most)
@@ -124,7 +125,7 @@ class FaissIndex(NeighborIndex):
         """What it is, its memory and its recall."""
         return (
             f"{self.structure} over {len(self.y_ND):,} vectors ({_gb(self.bytes)}), {self.knob} {self.effort}: "
-            f"recall@{min(NEIGHBORS, len(self.y_ND))} {f'{self.recall:.3f}'.lstrip('0')} on {self.queries:,} queries"
+            f"recall@{self.k} {f'{self.recall:.3f}'.lstrip('0')} on {self.queries:,} queries"
         )
 
     @property

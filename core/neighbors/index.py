@@ -23,12 +23,13 @@ SAMPLE = 1000
 """Queries that measure the recall."""
 
 
-def make_index(y_ND: Tensor, x_QD: Tensor, options: IndexOptions) -> NeighborIndex:
+def make_index(y_ND: Tensor, x_QD: Tensor, k: int, options: IndexOptions) -> NeighborIndex:
     """Return an index of N vectors, tuned to the queries that will be asked; one that is approximate is logged.
 
     Args:
         y_ND: L2-normalized float32 vectors.
         x_QD: L2-normalized float32 queries; a sample of them measures the recall.
+        k: number of neighbors that will be asked for: a recall among fewer says little of the further ones.
         options: which index.
 
     Raises:
@@ -45,7 +46,7 @@ def make_index(y_ND: Tensor, x_QD: Tensor, options: IndexOptions) -> NeighborInd
     from sensorium.neighbors.faiss_index import HNSWIndex, IVFIndex  # the library is optional
 
     made = IVFIndex(y_ND, options) if kind == "ivf" else HNSWIndex(y_ND, options)
-    made.tune(x_QD[_sample(len(x_QD), options.seed)])
+    made.tune(x_QD[_sample(len(x_QD), options.seed)], k)
     log.info("neighbors: %s", made.description)
     return made
 

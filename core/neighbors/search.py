@@ -21,7 +21,8 @@ class IndexOptions:
     Args:
         kind: "exact"; "ivf", inverted lists; "hnsw", a graph; or "auto": exact for up to 200,000 vectors, or where that
             takes minutes, otherwise "ivf".
-        nprobe: lists that "ivf" probes for a query; None tunes it to a recall@10 of .95 on 1,000 queries.
+        nprobe: lists that "ivf" probes for a query; None tunes it to a recall of .95 among the
+            neighbors that are asked for, on 1,000 queries.
         ef_search: candidates that "hnsw" keeps for a query; None tunes it likewise.
         seed: of the sample of queries and of the clusters.
     """

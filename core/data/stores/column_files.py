@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sensorium.data.cells import without_views
 from sensorium.data.stores.files import filesystem, is_local, no_ranges
 from sensorium.errors import DataError
 
@@ -52,14 +53,16 @@ class ParquetColumns(ColumnFile):
         self.schema = self._file.schema_arrow
         metadata = self._file.metadata
         self.rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        # Not by the paths of leaves: "a.b" is one of the struct "a", or a column of that name.
+        self._column_of_leaf = [field.name for field in self.schema for _ in range(_leaf_count(field.type))]
 
     def read(self, fragment: int, columns: Sequence[str]) -> pa.Table:
         """Return some columns of a row group."""
-        return self._file.read_row_group(fragment, columns=list(columns), use_threads=False)
+        return _readable(self._file.read_row_group(fragment, columns=list(columns), use_threads=False), columns)
 
     def read_all(self, columns: Sequence[str]) -> pa.Table:
         """Return some columns of all rows."""
-        return self._file.read(columns=list(columns), use_threads=False)
+        return _readable(self._file.read(columns=list(columns), use_threads=False), columns)
 
     def nbytes(self, columns: Sequence[str]) -> int:
         """Return the size of some columns without compression."""
@@ -76,12 +79,9 @@ class ParquetColumns(ColumnFile):
         return sure or None
 
     def _leaves(self, columns: Sequence[str]) -> list[pq.ColumnChunkMetaData]:
-        names, metadata = set(columns), self._file.metadata
-        wanted = [i for i in range(metadata.num_columns) if self._top(i) in names]
-        return [metadata.row_group(g).column(i) for g in range(metadata.num_row_groups) for i in wanted]
-
-    def _top(self, leaf: int) -> str:
-        return self._file.schema.column(leaf).path.split(".")[0]
+        metadata = self._file.metadata
+        wanted = [leaf for leaf, column in enumerate(self._column_of_leaf) if column in set(columns)]
+        return [metadata.row_group(g).column(leaf) for g in range(metadata.num_row_groups) for leaf in wanted]
 
 
 class ArrowColumns(ColumnFile):
@@ -109,11 +109,11 @@ class ArrowColumns(ColumnFile):
     def read(self, fragment: int, columns: Sequence[str]) -> pa.Table:
         """Return some columns of a record batch."""
         batch = self._reader.get_batch(fragment) if self._batches is None else self._batches[fragment]
-        return pa.Table.from_batches([batch]).select(list(columns))
+        return _readable(pa.Table.from_batches([batch]), columns)
 
     def read_all(self, columns: Sequence[str]) -> pa.Table:
         """Return some columns of all rows."""
-        empty = pa.schema([self.schema.field(name) for name in columns]).empty_table()
+        empty = _readable(self.schema.empty_table(), columns)
         return pa.concat_tables([empty, *(self.read(at, columns) for at in range(len(self.rows)))])
 
 
@@ -154,6 +154,17 @@ def _opened(url: str, options: Mapping[str, Any]) -> Any:
         return url
     fs, path = filesystem(url, options)
     return fs.open(path, "rb")
+
+
+def _readable(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Return some columns, in types of which Arrow takes rows."""
+    return pa.table({name: without_views(table[name]) for name in columns})
+
+
+def _leaf_count(kind: pa.DataType) -> int:
+    """Return how many columns of Parquet hold an Arrow type."""
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return sum(_leaf_count(kind.field(i).type) for i in range(kind.num_fields)) if pa.types.is_nested(kind) else 1
 
 
 def _is_stream(source: pa.NativeFile) -> bool:

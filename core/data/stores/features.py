@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +18,11 @@ def class_names(schema: pa.Schema) -> dict[str, list[str]]:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
         return {}
-    return {name: feature["names"] for name, feature in features.items() if "names" in feature}
+    return {name: feature["names"] for name, feature in features.items() if _is_class_label(feature)}
+
+
+def _is_class_label(feature: Any) -> bool:
+    return isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
 
 
 def as_packed(schema: pa.Schema, columns: Columns | None, uses: KeyUses) -> tuple[Columns | None, KeyUses]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +12,18 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from sensorium.data.patience import is_transient
 from sensorium.data.splits import part_name
+from sensorium.data.stores.column_files import one_line
 from sensorium.data.stores.features import class_names
-from sensorium.data.stores.keys import KeyUses
+from sensorium.data.stores.keys import KeyUses, joined_keys
 from sensorium.data.stores.row_source import RowSource
 from sensorium.errors import BadSample, DataError, did_you_mean
 
 SAVED = ("dataset_dict.json", "state.json")
 """Files of a folder that `save_to_disk` wrote."""
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
+"""Raised by `datasets` for files that are not what it wrote."""
 WHOLE = "all"
 """The split of a dataset that has none, as errors name it."""
 
@@ -87,7 +92,7 @@ class HFSource(RowSource):
         keys = [_arrow(dataset, uses.columns)[:] if uses.columns else pa.table({}) for dataset in found]
         has_parts = splits is not None or any(part is not None for part, _ in self._chosen)
         self._take_keys(
-            pa.concat_tables(keys, promote_options="permissive"),
+            joined_keys(keys, [f"the split {name} of '{path}'" for _, name in self._chosen]),
             pa.chunked_array(parts) if has_parts and split is None else None,
             sum(counts),
         )
@@ -124,22 +129,62 @@ def _load(path: str, config: str | None, download: bool, revision: str | None) -
     """Return the splits of a dataset."""
     folder = Path(path).expanduser()
     if any((folder / name).exists() for name in SAVED):
-        found = datasets.load_from_disk(os.fspath(folder))
-    elif download:
-        found = datasets.load_dataset(os.fspath(folder) if folder.exists() else path, config, revision=revision)
-    else:
+        return _saved(folder)
+    if not download:
         raise DataError(
             f"'{path}' is no folder that `save_to_disk` of Hugging Face datasets wrote: name one; set "
             "data.source.download=true if `datasets.load_dataset` may fetch and convert it; a folder of Parquet files "
             "is read by the source 'parquet'."
         )
+    try:
+        found = datasets.load_dataset(os.fspath(folder) if folder.exists() else path, config, revision=revision)
+    except Exception as error:  # the scripts of datasets raise whatever they like
+        raise DataError(
+            f"`datasets.load_dataset` cannot load '{path}': {one_line(error)}; check data.source."
+        ) from error
     return dict(found) if isinstance(found, dict) else {WHOLE: found}
+
+
+def _saved(folder: Path) -> dict[str, Any]:
+    """Return the splits that a folder of `save_to_disk` holds.
+
+    Raises:
+        DataError: when a file of it is damaged, or missing.
+    """
+    try:
+        if not (folder / SAVED[0]).exists():
+            return {WHOLE: _saved_split(folder)}
+        return {name: _saved_split(folder / name) for name in _said(folder / SAVED[0])["splits"]}
+    except FileNotFoundError as error:
+        missing = error.filename or one_line(error)
+        raise DataError(f"A file of the dataset '{folder}' is missing: {missing}; write it again.") from error
+    except DAMAGE as error:
+        if is_transient(error):
+            raise
+        raise DataError(
+            f"'{folder}' cannot be read as a Hugging Face dataset: {one_line(error)}; is it damaged, or cut short?"
+        ) from error
+
+
+def _saved_split(folder: Path) -> Any:
+    """Return one split; of one without rows `save_to_disk` writes no file, and `datasets` reads nothing."""
+    if _said(folder / SAVED[1])["_data_files"]:
+        return datasets.load_from_disk(os.fspath(folder))
+    features = datasets.DatasetInfo.from_directory(os.fspath(folder)).features or datasets.Features()
+    return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+
+
+def _said(file: Path) -> dict[str, Any]:
+    """Return what a file of JSON says."""
+    return json.loads(file.read_text("utf-8"))
 
 
 def _chosen(
     named: dict[str, Any], splits: dict[str, str | list[str]] | None, path: str
 ) -> list[tuple[str | None, str]]:
     """Return which splits are read, each with its part."""
+    if not named:
+        raise DataError(f"'{path}' has no splits, so no rows.")
     if splits is None:
         if list(named) == [WHOLE]:
             return [(None, WHOLE)]

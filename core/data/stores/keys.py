@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import RecordColumns
-from sensorium.contracts.record_columns import Column
-from sensorium.data.cells import canonical, is_bytes, is_text, without_faults
-from sensorium.data.classes import class_name
+from sensorium.contracts.record_columns import Column, numbered
+from sensorium.data.cells import canonical, is_bytes, is_text, without_faults, without_views
+from sensorium.data.classes import named
 from sensorium.data.splits import part_name
 from sensorium.errors import DataError
 
@@ -28,6 +29,7 @@ class KeyUses:
         group: the column whose equal cells keep records in one split.
         classes: label name -> its class names, by index.
         time: the columns of first and last time stamps; None where there are none.
+        names: column -> the class names that the store itself has for it, by index.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class KeyUses:
     group: str | None = None
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     time: tuple[str, str] | None = None
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of_options(
@@ -51,9 +54,12 @@ class KeyUses:
         return cls(named, id, split, group, classes or {})
 
     def with_class_names(self, of_column: Mapping[str, Sequence[str]]) -> KeyUses:
-        """Return them with the class names that a store itself has for its columns, where none are given."""
-        known = {name: of_column[column] for name, column in self.labels.items() if column in of_column}
-        return replace(self, classes={**known, **self.classes})
+        """Return them with the class names that a store itself has for its columns, by index."""
+        return replace(self, names=of_column)
+
+    def names_of(self, label: str) -> Sequence[str] | None:
+        """Return the class names of a label: those that a recipe gives, or else those of its column."""
+        return self.classes.get(label, self.names.get(self.labels[label]))
 
     @property
     def columns(self) -> list[str]:
@@ -79,18 +85,66 @@ def record_columns(
     """
     ids = _default_ids(count, parts)
     if uses.id is not None:
-        ids = _texts(keys, uses.id, "id", title)
+        ids = _texts(keys, uses.id, "id", uses, title)
         if ids.null_count:
             row = pc.index(pc.is_null(ids), True).as_py()
             raise DataError(f"Row {row + 1:,} of {title} has an empty id in column '{uses.id}'.")
     labels, notes = {}, []
     for name, column in uses.labels.items():
-        labels[name], note = _label(keys, column, name, uses.classes.get(name), title)
+        labels[name], note = _label(keys, column, name, uses.names_of(name), title)
         notes += note
-    splits = parts if uses.split is None else _splits(keys, uses.split, title)
-    groups = None if uses.group is None else _texts(keys, uses.group, "group", title)
+    splits = parts if uses.split is None else _splits(keys, uses.split, uses, title)
+    groups = None if uses.group is None else _texts(keys, uses.group, "group", uses, title)
     first, last = (None, None) if uses.time is None else (keys[column] for column in uses.time)
     return RecordColumns(count, ids, labels, splits, groups, first, last), notes
+
+
+def joined_keys(tables: Sequence[pa.Table], titles: Sequence[str]) -> pa.Table:
+    """Return the rows of tables with the same columns, one below the other; text is text, however it is stored.
+
+    Args:
+        tables: the columns that are no values, of each file.
+        titles: the files, for errors.
+
+    Raises:
+        DataError: when a column is of types in two files that no one type holds.
+    """
+    plain = [pa.table({name: _undivided(table[name]) for name in table.column_names}) for table in tables]
+    try:
+        return pa.concat_tables(plain, promote_options="permissive")
+    except pa.ArrowException as error:
+        names = ", ".join(plain[0].column_names)
+        unclear = f"The columns {names} do not go together in {titles[0]} and {len(titles) - 1} more: {error}."
+        raise DataError(_difference([table.schema for table in plain], titles) or unclear) from error
+
+
+def _undivided(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in which categories are their values."""
+    column = without_views(column)
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _difference(schemas: Sequence[pa.Schema], titles: Sequence[str]) -> str | None:
+    """Return which column is of types in two files that do not go together; None where no two of them are at odds."""
+    for name in schemas[0].names:
+        first_of: dict[pa.DataType, str] = {}
+        for schema, title in zip(schemas, titles, strict=True):
+            first_of.setdefault(schema.field(name).type, title)
+        for (one, title), (other, another) in combinations(first_of.items(), 2):
+            if not _go_together(one, other):
+                return (
+                    f"The column '{name}' is of the type {one} in {title}, but of the type {other} in {another}: write "
+                    "it in one type."
+                )
+    return None
+
+
+def _go_together(*kinds: pa.DataType) -> bool:
+    try:
+        pa.unify_schemas([pa.schema([("", kind)]) for kind in kinds], promote_options="permissive")
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _default_ids(count: int, parts: Column | None) -> Column | None:
@@ -116,8 +170,8 @@ def _plain(keys: pa.Table, column: str, use: str, title: str) -> tuple[pa.Chunke
     return cells, faults
 
 
-def _texts(keys: pa.Table, column: str, use: str, title: str) -> pa.ChunkedArray:
-    """Return a column of names as text.
+def _texts(keys: pa.Table, column: str, use: str, uses: KeyUses, title: str) -> Column:
+    """Return a column of names as text, those of class indices by their class.
 
     Raises:
         DataError: when one cannot be read.
@@ -126,18 +180,20 @@ def _texts(keys: pa.Table, column: str, use: str, title: str) -> pa.ChunkedArray
     if faults:
         row = min(faults)
         raise DataError(f"The {use} in row {row + 1:,}, column '{column}', of {title} cannot be read: {faults[row]}.")
+    if column in uses.names and not is_text(cells.type):
+        return named(cells, uses.names[column], column, title)
     return cells if is_text(cells.type) else cells.cast(pa.string())
 
 
-def _splits(keys: pa.Table, column: str, title: str) -> Column:
+def _splits(keys: pa.Table, column: str, uses: KeyUses, title: str) -> Column:
     """Return the splits that a column says, under the names of parts."""
-    coded = _texts(keys, column, "split", title).combine_chunks().dictionary_encode()
-    words = coded.dictionary.to_pylist()
+    words, number_N = numbered(_texts(keys, column, "split", uses, title))
+    words = words.to_pylist()
     if unknown := [word for word in words if part_name(word) is None]:
         raise DataError(
             f"The column '{column}' of {title} has the split '{unknown[0]}'; it must be train, val or test."
         )
-    return pa.array([part_name(word) for word in words], pa.string()).take(coded.indices)
+    return pa.array([part_name(word) for word in words], pa.string()).take(pa.array(number_N, mask=number_N < 0))
 
 
 def _label(
@@ -158,18 +214,4 @@ def _label(
             f"the label '{name}' is left out of {len(faults):,} records, where it cannot be read; the first is "
             f"{title}, row {row + 1:,}, column '{column}': {faults[row]}"
         )
-    return (cells if classes is None else _named(cells, classes, name, title)), notes
-
-
-def _named(cells: pa.ChunkedArray, classes: Sequence[str], name: str, title: str) -> Column:
-    """Return class names in place of their indices, of which -1 is no class."""
-    if not pa.types.is_integer(cells.type):
-        value = next((cell for cell in cells.to_pylist() if cell is not None), None)
-        if value is not None:
-            class_name(list(classes), value, value, name, title)
-    cells = cells.cast(pa.int64()).combine_chunks()
-    cells = pc.if_else(pc.equal(cells, -1), pa.scalar(None, pa.int64()), cells)
-    wrong = cells.filter(pc.or_(pc.less(cells, 0), pc.greater_equal(cells, len(classes))))
-    if len(wrong):
-        class_name(list(classes), wrong[0].as_py(), wrong[0].as_py(), name, title)
-    return pa.array(list(classes), pa.string()).take(cells)
+    return (cells if classes is None else named(cells, classes, name, title)), notes

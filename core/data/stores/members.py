@@ -5,20 +5,60 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sensorium.data.stores.spans import Span
 from sensorium.data.stores.tar_index import KEPT, TarIndex
-from sensorium.errors import BadSample, DataError
+from sensorium.errors import BadSample, DataError, not_found
 
 NUMBERED = re.compile(r"(\d+)\.(.+)")
 TEXTS, WORDS = ("txt", "text"), ("cls", "id")
 ENTRY = "json."
 """What the name of an entry of a record's JSON begins with."""
+LISTED = 20
+"""Entries that an error names, at most."""
+SEARCHED = 100_000
+"""Records whose JSON is searched for an entry: one that none of them has may be rare."""
+
+
+class Part(NamedTuple):
+    """What is read of a record: a member with an extension, or an entry of its JSON.
+
+    Args:
+        extension: of the member.
+        keys: of the entry, one within the other; none for what the member says as a whole.
+    """
+
+    extension: str
+    keys: tuple[str, ...] = ()
+
+    @classmethod
+    def named(cls, name: str, extensions: Sequence[str]) -> Part:
+        """Return what a recipe names: one of the extensions that there are ("jpg", "json.gz"), or else an entry."""
+        if name in extensions or not name.startswith(ENTRY):
+            return cls(name)
+        return cls("json", tuple(name.removeprefix(ENTRY).split(".")))
+
+    @property
+    def name(self) -> str:
+        """The name, as a recipe has it."""
+        return ".".join((self.extension, *self.keys))
+
+    def of(self, said: Any) -> Any:
+        """Return the entry of what a member says, None where it has none; a key may have points in it."""
+        for at, key in enumerate(self.keys):
+            if not isinstance(said, Mapping):
+                return None
+            if (rest := ".".join(self.keys[at:])) in said:
+                return said[rest]
+            said = said.get(key)
+        return said
 
 
 class Members:
@@ -98,21 +138,22 @@ class Members:
         """
         cells: dict[str, list[Any]] = {name: [None] * len(self) for name in names}
         faults: dict[int, str] = {}
-        for extension in dict.fromkeys(extension_of(name) for name in names):
+        parts = {name: Part.named(name, self.extensions) for name in names}
+        for extension in dict.fromkeys(part.extension for part in parts.values()):
             if extension not in self.extensions or extension.rpartition(".")[2] not in KEPT:
                 raise DataError(
                     f"Labels, ids, splits and groups are read of members with the extensions {', '.join(KEPT)}, and of "
                     f"'{extension}' none can be in {title}, whose extensions are: {', '.join(self.extensions)}."
                 )
-            of_extension = [name for name in names if extension_of(name) == extension]
+            of_extension = {name: part for name, part in parts.items() if part.extension == extension}
             at_m = np.flatnonzero((self._base_M == self.extensions.index(extension)) & (self._number_M <= 0))
             record_m = np.searchsorted(self._first_N, at_m, "right") - 1
             contents = self._members["content"].take(pa.array(at_m)).to_pylist()
             for record, content in zip(record_m.tolist(), contents, strict=True):
                 try:
                     said = value_of(extension, content or b"")
-                    for name in of_extension:
-                        cells[name][record] = entry_of(name, said)
+                    for name, part in of_extension.items():
+                        cells[name][record] = part.of(said)
                 except BadSample as error:
                     faults[record] = f"its .{extension} {error}"
         notes = []
@@ -120,20 +161,6 @@ class Members:
             first = min(faults)
             notes.append(f"{len(faults):,} records have no label; the first is '{self.keys[first]}': {faults[first]}")
         return pa.table({name: _column(name, of_name, title) for name, of_name in cells.items()}), notes
-
-
-def extension_of(name: str) -> str:
-    """Return the extension of the members that an extension, or an entry of the JSON, is read of."""
-    return "json" if name.startswith(ENTRY) else name
-
-
-def entry_of(name: str, said: Any) -> Any:
-    """Return an entry of a record's JSON, by its keys; what a member says where no entry is asked for."""
-    if not name.startswith(ENTRY):
-        return said
-    for key in name.removeprefix(ENTRY).split("."):
-        said = said.get(key) if isinstance(said, Mapping) else None
-    return said
 
 
 def value_of(extension: str, data: bytes) -> Any:
@@ -163,6 +190,51 @@ def value_of(extension: str, data: bytes) -> Any:
         except (ValueError, EOFError, OSError) as error:
             raise BadSample(f"is no array that NumPy reads without unpickling: {error}") from error
     return data
+
+
+def require_entries(asked: Sequence[Sequence[Part]], indexes: Iterable[TarIndex], title: str) -> None:
+    """Refuse an entry that the JSON of no record has.
+
+    Args:
+        asked: what is read for each use, one of which is enough.
+        indexes: of the tars, with content; only those up to the one in which all are found are taken.
+        title: the tars, for errors.
+
+    Raises:
+        DataError: with the entries that there are.
+    """
+    missing = [parts for parts in asked if all(part.keys for part in parts)]
+    known: dict[str, None] = {}
+    for number, said in enumerate(chain.from_iterable(map(_said, indexes)) if missing else ()):
+        if said is None or number == SEARCHED:
+            return  # one that is too long for the index may have them all
+        names = list(_entries(said, "json"))
+        known |= dict.fromkeys(names)
+        missing = [parts for parts in missing if not any(part.name in names for part in parts)]
+        if not missing:
+            return
+    if missing and known:
+        name = missing[0][0].name
+        listed = ", ".join(list(known)[:LISTED]) + (", …" if len(known) > LISTED else "")
+        problem = f"No JSON in {title} has the entry '{name}'"
+        raise DataError(not_found(problem, name, list(known), f"the entries are: {listed}"))
+
+
+def _said(index: TarIndex) -> Iterator[Any]:
+    """Yield what the JSON of each record says that can be read, None for one that the index does not have."""
+    is_json = pc.match_substring_regex(index.members["extension"].cast(pa.string()), r"^(\d+\.)?json$")
+    for content in index.members["content"].filter(is_json).to_pylist():
+        try:
+            yield None if content is None else value_of("json", content)
+        except BadSample:
+            continue
+
+
+def _entries(said: Any, name: str) -> Iterator[str]:
+    """Yield the names of the entries in what JSON says, however deep."""
+    for key, inner in said.items() if isinstance(said, Mapping) else ():
+        yield f"{name}.{key}"
+        yield from _entries(inner, f"{name}.{key}")
 
 
 def _column(name: str, cells: list[Any], title: str) -> pa.Array:

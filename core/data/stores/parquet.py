@@ -15,7 +15,7 @@ from sensorium.data.patience import is_transient
 from sensorium.data.stores.column_files import ARROW, PARQUET, ColumnFile, one_line, open_columns
 from sensorium.data.stores.features import as_packed, class_names
 from sensorium.data.stores.files import StoredFile, folder_of, stored_files, title_of
-from sensorium.data.stores.keys import KeyUses
+from sensorium.data.stores.keys import KeyUses, joined_keys
 from sensorium.data.stores.per_process import PerProcess, Recent
 from sensorium.data.stores.row_source import RowSource
 from sensorium.data.stores.row_values import require_columns
@@ -34,8 +34,8 @@ class ParquetSource(RowSource):
 
     A row group of Parquet is read and decoded whole; each process keeps those that it used last. Arrow files on this
     machine (`.arrow`, `.feather`) are memory-mapped. Cells are understood as the source `table` does: text, numbers,
-    lists, bytes, or structs of `bytes` and `path` as Hugging Face datasets write images and audio. Class names that
-    such a dataset left in a file become labels by name.
+    lists, bytes, or structs of `bytes` and `path` as Hugging Face datasets write images and audio. Class labels of such
+    a dataset are their names as labels, groups and splits, -1 is none.
 
     Args:
         path: a file, a folder, a glob (`data/*.parquet`), files in braces (`part-{00..15}.parquet`), an address
@@ -83,7 +83,7 @@ class ParquetSource(RowSource):
         self._starts = np.cumsum([0, *(rows for survey in surveys for rows in survey.rows)])
         self._first_of_file = np.cumsum([0, *counts])
         parts = [pa.repeat(pa.scalar(f.part, pa.string()), n) for f, n in zip(self._files, counts, strict=True)]
-        keys = pa.concat_tables([survey.keys for survey in surveys], promote_options="permissive")
+        keys = joined_keys([survey.keys for survey in surveys], [f"'{file.url}'" for file in self._files])
         self._take_keys(keys, None if splits is None else pa.chunked_array(parts), sum(counts))
         self._full = set.intersection(*(survey.full for survey in surveys))
         self._notes += _advice(surveys, self._title, cache_mb)

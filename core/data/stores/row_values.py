@@ -86,7 +86,7 @@ class RowValues:
 
 
 def require_columns(columns: Sequence[str], known: Sequence[str], title: str) -> None:
-    """Raise `DataError` for the first column that is not among those of a store."""
+    """Raise `DataError` for the first column that is not among those of a store, or is twice."""
     for name in columns:
         if name not in known:
             raise DataError(
@@ -94,6 +94,8 @@ def require_columns(columns: Sequence[str], known: Sequence[str], title: str) ->
                     f"There is no column '{name}' in {title}", name, known, f"its columns are: {', '.join(known)}"
                 )
             )
+        if (count := known.count(name)) > 1:
+            raise DataError(f"There are {count} columns named '{name}' in {title}; rename all but one.")
 
 
 class _Cells:
@@ -107,9 +109,10 @@ class _Cells:
         self._is_series = _is_list_of_floats(kind)
 
     def value(self, row: int) -> Any:
-        """Return a cell: a list of floats as an array of their type, a file as its bytes or else its path."""
+        """Return a cell: a list of floats as an array of their type, a file as its bytes or else its path; None for
+        an empty one."""
         cell = self._cells[row]
-        if self._is_series and cell.is_valid and not cell.values.null_count:
+        if self._is_series and cell.is_valid and len(cell) and not cell.values.null_count:
             return cell.values.to_numpy()
         return without_structs(cell.as_py())
 

@@ -9,7 +9,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +20,7 @@ from sensorium.data.stores.files import filesystem, is_local
 from sensorium.errors import DataError
 
 log = logging.getLogger("sensorium")
-VERSION = 1
+VERSION = 2
 NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
 """A member's name: the key of its record, up to the first point in the last part, and the extension behind it."""
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -46,11 +46,14 @@ class TarIndex:
         members: key, extension, offset and size of each, and its content where that is short, one row for each.
         size: bytes of the tar.
         damage: where headers are damaged, in bytes from its start.
+        has_end: whether something stands behind the last member, or is missing of it: a tar that ends with a whole
+            member may have lost others.
     """
 
     members: pa.Table
     size: int
     damage: list[int] = field(default_factory=list)
+    has_end: bool = True
 
 
 def tar_index(url: str, options: Mapping[str, Any], content: bool) -> TarIndex:
@@ -77,7 +80,7 @@ def tar_index(url: str, options: Mapping[str, Any], content: bool) -> TarIndex:
             break
     else:
         log.warning("the index of '%s' cannot be kept anywhere: it is made anew by every process", url)
-    return index if content else TarIndex(index.members.drop_columns("content"), index.size, index.damage)
+    return index if content else replace(index, members=index.members.drop_columns("content"))
 
 
 def _stamp(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,14 +117,15 @@ def _kept(path: Path, stamp: dict[str, Any], content: bool) -> TarIndex | None:
             if about["stamp"] != stamp:
                 return None
             names = [name for name in SCHEMA.names if content or name != "content"]
-            return TarIndex(file.read(columns=names, use_threads=False), stamp["size"], about["damage"])
+            members = file.read(columns=names, use_threads=False)
+            return TarIndex(members, stamp["size"], about["damage"], about["has_end"])
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
         return None
 
 
 def _keep(index: TarIndex, path: Path, stamp: dict[str, Any]) -> bool:
     """Write an index to a file, whole or not at all; return whether there is room and leave for it."""
-    about = json.dumps({"stamp": stamp, "damage": index.damage})
+    about = json.dumps({"stamp": stamp, "damage": index.damage, "has_end": index.has_end})
     part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +148,9 @@ def _scanned(url: str, options: Mapping[str, Any], size: int) -> TarIndex:
             )
         columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         damage: list[int] = []
+        end = 0
         for member in _members(file, size, damage, url):
+            end = _end(member)
             name = member.name.removeprefix("./")
             if (parts := NAME.fullmatch(name)) is None or not member.isreg() or name.startswith("__"):
                 continue
@@ -158,7 +164,7 @@ def _scanned(url: str, options: Mapping[str, Any], size: int) -> TarIndex:
         raise DataError(f"'{url}' is no tar, or damaged: it has no header that can be read; check data.source.")
     if not columns["key"]:
         raise DataError(f"'{url}' has no members that are named as those of WebDataset, such as 'a/0001.jpg'.")
-    return TarIndex(pa.table(columns, schema=SCHEMA), size, damage)
+    return TarIndex(pa.table(columns, schema=SCHEMA), size, damage, has_end=not end <= size < end + tarfile.BLOCKSIZE)
 
 
 def _members(file: BinaryIO, size: int, damage: list[int], url: str) -> Iterator[tarfile.TarInfo]:
@@ -171,13 +177,18 @@ def _members(file: BinaryIO, size: int, damage: list[int], url: str) -> Iterator
                 tar.members.clear()  # type: ignore[attr-defined]  # of millions, none is needed again
                 if member.offset > end and not _is_padding(file, end, member.offset):
                     damage.append(end)
-                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                end = _end(member)
                 yield member
     except tarfile.ReadError as error:
         if not end:
             raise DataError(f"'{url}' is no tar ({error}); check data.source.") from error
     if end < size and not _is_padding(file, end, size):
         damage.append(end)
+
+
+def _end(member: tarfile.TarInfo) -> int:
+    """Return where the blocks of a member end."""
+    return member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def _is_padding(file: BinaryIO, start: int, stop: int) -> bool:

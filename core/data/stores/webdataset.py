@@ -17,7 +17,7 @@ from sensorium.contracts import OpenedAgain, RecordColumns
 from sensorium.data.several import one_or_several, values_of
 from sensorium.data.stores.files import StoredFile, stored_files, title_of
 from sensorium.data.stores.keys import KeyUses, record_columns
-from sensorium.data.stores.members import ENTRY, Members, entry_of, extension_of, value_of
+from sensorium.data.stores.members import Members, Part, require_entries, value_of
 from sensorium.data.stores.per_process import PerProcess
 from sensorium.data.stores.spans import Span, SpanReader
 from sensorium.data.stores.tar_index import TarIndex, tar_index
@@ -43,8 +43,8 @@ class WebDatasetSource(OpenedAgain):
             (`s3://bucket/train-{0000..0127}.tar`), or a list of these.
         splits: instead of `path`, the tars of each split: {train: "train-*.tar", test: "test-*.tar"}.
         columns: field name to extension, such as {image: jpg}; to several, of which the first that a record has is
-            taken, "jpg;png"; or to an entry of a record's JSON, json.caption. Default every extension that has no other
-            use, under its own name.
+            taken, "jpg;png"; or to an entry of a record's JSON, json.caption, which some record must have. Default
+            every extension that has no other use, under its own name.
         id: where a unique name is read, such as json.uid; default the name of the tar and the record's key in it.
         labels: what evaluators predict: a list such as [cls, json.kind], which are then named "cls" and "kind", or
             label name to extension or entry.
@@ -81,9 +81,12 @@ class WebDatasetSource(OpenedAgain):
         self._members = Members(indexes)
         known = self._members.extensions
         if columns is None:
-            used = {name.partition(".")[0] for name in uses.columns}
+            used = {Part.named(name, known).extension for name in uses.columns}
             columns = {name: name for name in known if name not in used}
-        self._extensions = {field: _alternatives(field, given, known, self._title) for field, given in columns.items()}
+        self._parts = {field: _alternatives(field, given, known, self._title) for field, given in columns.items()}
+        asked = [*self._parts.values(), *([Part.named(name, known)] for name in uses.columns)]
+        with_content = indexes if uses.columns else (tar_index(file.url, storage, True) for file in self._files)
+        require_entries(asked, with_content, self._title)
         keys, unreadable = self._members.columns(uses.columns, self._title)
         parts = None if splits is None else self._members.of_tars([file.part for file in self._files])
         self._keys, self._notes = record_columns(keys, uses, parts, len(self._members), self._title)
@@ -91,13 +94,13 @@ class WebDatasetSource(OpenedAgain):
             names = self._members.of_tars(_names(self._files))
             ids = pc.binary_join_element_wise(names, self._members.keys, "/")
             self._keys = replace(self._keys, ids=ids)
-        self._notes += unreadable + _damaged(self._files, indexes)
+        self._notes += unreadable + _damaged(self._files, indexes) + _without_end(self._files, indexes)
         self._spans = PerProcess(partial(SpanReader, [file.url for file in self._files], storage))
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of the extensions."""
-        return tuple(self._extensions)
+        return tuple(self._parts)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -116,16 +119,16 @@ class WebDatasetSource(OpenedAgain):
 
     def present(self, field: str) -> np.ndarray | None:
         """Return which records have a member for a field, bool (N,); None for an entry of their JSON."""
-        names = self._extensions[field]
-        return None if any(name.startswith(ENTRY) for name in names) else self._members.have(names)
+        parts = self._parts[field]
+        return None if any(part.keys for part in parts) else self._members.have([part.extension for part in parts])
 
     def locate(self, index: int, field: str) -> Location:
         """Return the tar and the key of a record, with the extension."""
-        return self._place(index, ";".join(self._extensions[field]))
+        return self._place(index, ";".join(dict.fromkeys(part.extension for part in self._parts[field])))
 
-    def _place(self, record: int, name: str) -> Location:
+    def _place(self, record: int, extension: str) -> Location:
         url = self._files[self._members.tar_of(record)].url
-        return Location(f"{url}:{self._members.keys[record]}.{extension_of(name)}")
+        return Location(f"{url}:{self._members.keys[record]}.{extension}")
 
     def __getitem__(self, index: int) -> Record:
         (record,) = self.read([index])
@@ -138,41 +141,39 @@ class WebDatasetSource(OpenedAgain):
         if len(outside := asked[(asked < -len(self)) | (asked >= len(self))]):
             raise IndexError(f"there are {len(self)} records, none at {outside[0]}")
         rows = (asked % len(self)).tolist()
-        fields = self._extensions.items()
-        wanted = {(row, field): self._chosen(row, names) for row in set(rows) for field, names in fields}
+        fields = self._parts.items()
+        wanted = {(row, field): self._chosen(row, parts) for row in set(rows) for field, parts in fields}
         spans = sorted({span for found in wanted.values() for _, span in found if self._is_whole(span)})
         data = dict(zip(spans, self._spans.get().read(spans), strict=True))
         return [self._record(row, wanted, data) for row in rows]
 
-    def _chosen(self, row: int, names: Sequence[str]) -> list[tuple[str, Span]]:
+    def _chosen(self, row: int, parts: Sequence[Part]) -> list[tuple[Part, Span]]:
         """Return the members of a record for a field: of the first extension, or entry, that it has; or all numbered.
 
         Returns:
-            The name and the place of each, in the order of their numbers.
+            What is read and the place of each, in the order of their numbers.
         """
-        found = [
-            (number, name, span) for name in names for number, span in self._members.spans(row, extension_of(name))
-        ]
+        found = [(number, part, span) for part in parts for number, span in self._members.spans(row, part.extension)]
         numbered = sorted((one for one in found if one[0] >= 0), key=itemgetter(0))
-        return [(name, span) for _, name, span in (found[:1] if found and found[0][0] < 0 else numbered)]
+        return [(part, span) for _, part, span in (found[:1] if found and found[0][0] < 0 else numbered)]
 
     def _is_whole(self, span: Span) -> bool:
         return span.start + span.size <= self._sizes[span.file]
 
     def _record(
-        self, row: int, wanted: dict[tuple[int, str], list[tuple[str, Span]]], data: dict[Span, bytes]
+        self, row: int, wanted: dict[tuple[int, str], list[tuple[Part, Span]]], data: dict[Span, bytes]
     ) -> Record:
         key, values = self.key(row), {}
-        for field in self._extensions:
-            found = [self._value(row, name, span, data) for name, span in wanted[row, field]]
+        for field in self._parts:
+            found = [self._value(row, part, span, data) for part, span in wanted[row, field]]
             value = one_or_several([one for several in found for one in values_of(several)])
             if value is not None:
                 values[field] = value
         return Record(key.id, values, key.labels, key.split, key.group)
 
-    def _value(self, row: int, name: str, span: Span, data: dict[Span, bytes]) -> Any:
+    def _value(self, row: int, part: Part, span: Span, data: dict[Span, bytes]) -> Any:
         """Return what a member holds, or why it cannot be read."""
-        where = self._place(row, name)
+        where = self._place(row, part.extension)
         if not self._is_whole(span):
             held = max(self._sizes[span.file] - span.start, 0)
             reason = (
@@ -180,20 +181,21 @@ class WebDatasetSource(OpenedAgain):
             )
             return Unreadable(reason, "damaged", where)
         try:
-            return entry_of(name, value_of(extension_of(name), data[span]))
+            return part.of(value_of(part.extension, data[span]))
         except BadSample as error:
             reason = f"the member of {span.size:,} bytes at byte {span.start:,} {error}"
             return Unreadable(reason, error.kind, where)
 
 
-def _alternatives(field: str, given: str, known: Sequence[str], title: str) -> list[str]:
+def _alternatives(field: str, given: str, known: Sequence[str], title: str) -> list[Part]:
     """Return the extensions of a field, or the entries, in order.
 
     Raises:
         DataError: when no record has any of them.
     """
     names = given.split(";")
-    if not any(extension_of(name) in known for name in names):
+    parts = [part for name in names if (part := Part.named(name, known)).extension in known]
+    if not parts:
         raise DataError(
             not_found(
                 f"The field '{field}' is read of members '.{given}', of which there are none in {title}",
@@ -202,7 +204,7 @@ def _alternatives(field: str, given: str, known: Sequence[str], title: str) -> l
                 f"their extensions are: {', '.join(known)}",
             )
         )
-    return [name for name in names if extension_of(name) in known]
+    return parts
 
 
 def _names(files: Sequence[StoredFile]) -> list[str]:
@@ -220,4 +222,16 @@ def _damaged(files: Sequence[StoredFile], indexes: Sequence[TarIndex]) -> list[s
         + ": members whose headers are there are not among the records; fetch or write the tar again"
         for file, index in zip(files, indexes, strict=True)
         if index.damage
+    ]
+
+
+def _without_end(files: Sequence[StoredFile], indexes: Sequence[TarIndex]) -> list[str]:
+    """Return a sentence about tars that may be cut short behind a whole member."""
+    urls = [file.url for file, index in zip(files, indexes, strict=True) if not index.has_end]
+    if not urls:
+        return []
+    more = f" and {len(urls) - 1} more tars lack" if len(urls) > 1 else " lacks"
+    return [
+        f"'{urls[0]}'{more} the empty block at the end of a tar: one that was not written so is cut short, and its "
+        "last records are missing; fetch or write it again"
     ]

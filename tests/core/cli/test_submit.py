@@ -83,6 +83,12 @@ def test_the_script_asks_for_what_was_asked(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "my runs").exists(), "what is printed writes nothing"
 
 
+@pytest.mark.parametrize("memory", ["64", "64G", "64gb", "500000M"])
+def test_memory_as_slurm_writes_it(memory, capsys):
+    assert submit("--memory", memory) == 0
+    assert f"#SBATCH --mem={memory}\n" in capsys.readouterr().out
+
+
 def test_processes_without_gpus(capsys):
     assert submit("--gpus", "0", "--processes", "3") == 0
     found = directives(capsys.readouterr().out)
@@ -95,6 +101,12 @@ def test_processes_without_gpus(capsys):
     [
         (["data.bath=64"], "did you mean 'batch'"),
         (["--set", "=x"], "--set '=x' is not of the form key=value"),
+        (["--time", "99:99"], "--time is '99:99', whose minutes or seconds are above 59"),
+        (["--time", "1:60:00"], "--time is '1:60:00', whose minutes or seconds are above 59"),
+        (["--memory", "lots"], "--memory is 'lots', which SLURM does not read: give a whole number and K, M, G or T"),
+        (["--memory", "1.5G"], "--memory is '1.5G'"),
+        (["--account", "a\nb"], r"--account is 'a\nb': give a name"),
+        (["--partition", ""], "--partition is '': give a name"),
     ],
 )
 def test_what_would_fail_after_hours_in_the_queue_fails_at_once(words, said, capsys):

@@ -130,9 +130,7 @@ def test_invalid_patterns_are_refused(tree):
             FolderSource(folder, pattern=pattern)
     with pytest.raises(DataError, match=r"matches the pattern '\{digit\}_\{speaker\}'; the first is '7\.theo'"):
         FolderSource(folder, pattern="{digit}_{speaker}")
-    with pytest.raises(
-        DataError, match="The group 'singer' is no label of the folder; its labels are: class, digit, s"
-    ):
+    with pytest.raises(DataError, match=r"source.group names 'singer', which is no label .*: class, digit, s"):
         FolderSource(folder, pattern="{digit}.{speaker}", group="singer")
 
 
@@ -163,9 +161,9 @@ def test_invalid_templates_and_classes_are_refused(tree):
     for options in ({"template": "a thing"}, {"template": "{class}", "captions": None}):
         with pytest.raises(DataError, match=r"needs a field, data\.source\.captions, and a label in braces"):
             FolderSource(folder, **options)
-    with pytest.raises(DataError, match="The template 'digit' is no label of the folder; its labels are: class"):
+    with pytest.raises(DataError, match=r"source.template names 'digit', which is no label .* its labels are: class"):
         FolderSource(folder, template="{digit}")
-    with pytest.raises(DataError, match="The classes 'digit' is no label"):
+    with pytest.raises(DataError, match=r"source.classes names 'digit', which is no label"):
         FolderSource(folder, classes=DIGITS)
     source = FolderSource(folder, pattern="{digit}_{speaker}", classes=DIGITS)
     assert source.key(0).labels["digit"] == "two"
@@ -313,3 +311,11 @@ def test_notes_pass_over_the_files_a_few_times_however_many_there_are():
     Counted.passes = 0
     assert _notes(tree, files, [], set(), False) == ["1 files are no records: 1 .txt; data.source.extensions adds them"]
     assert Counted.passes <= 3
+
+
+def test_archives_and_compressed_tables_are_no_records(tree):
+    files = ("a.jpg", "b.gz", "c.tar.gz", "d.csv.gz", "e.tar.zst", "f.nii.gz", "g.TAR.BZ2", "h.txz")
+    source = FolderSource(tree(dict.fromkeys(files, "")))
+    assert [record.id for record in source] == ["a.jpg", "f.nii.gz"]
+    assert any(note.startswith("6 files are no records") for note in source.notes())
+    assert len(FolderSource(source.root, extensions=[".gz"])) == 4

@@ -140,6 +140,17 @@ def test_what_is_wrong_with_a_value_is_not_the_store(error):
     assert not is_transient(error)
 
 
+@pytest.mark.parametrize(("number", "is_of_the_store"), [(errno.EIO, True), (errno.ENOENT, False)])
+def test_a_number_of_the_system_that_an_error_only_says_is_its_number(number, is_of_the_store):
+    assert is_transient(ValueError(f"Generic LocalFileSystem error: it fails (os error {number})")) is is_of_the_store
+
+
+@pytest.mark.parametrize("said", ["Generic S3 error: error sending request", "The operation lacked valid credentials"])
+def test_what_lance_says_of_an_object_store_is_the_store(said):
+    assert is_transient(OSError(f"LanceError(IO): {said}"))
+    assert not is_transient(OSError("LanceError(IO): Generic LocalFileSystem error: failed to fill whole buffer"))
+
+
 def test_other_errors_are_not_asked_for_again():
     source = FlakyStore(1, KeyError("x"))
     with pytest.raises(PluginError, match="failed to read the record '3': KeyError"):

@@ -48,3 +48,18 @@ def test_only_the_columns_that_are_asked_for_are_read(table):
     assert found.cells("x") == [1]
     with pytest.raises(DataError, match="has 2 columns named 'y'"):
         table("x,y,y\n1,2,3\n", typed=["y"])
+
+
+@pytest.mark.parametrize("option", ["delimiter", "decimal", "quote"])
+@pytest.mark.parametrize("given", [";;", "", "§", "\n", "\\t"])
+def test_a_character_of_the_format_is_one_character(option, given):
+    if (option, given) == ("quote", ""):
+        assert TableReader(quote=given).quote == ""  # nothing is quoted
+        return
+    with pytest.raises(DataError, match=f"data.source.{option} is .* must be one character of ASCII"):
+        TableReader(**{option: given})
+
+
+def test_delimiter_and_quote_differ():
+    with pytest.raises(DataError, match="delimiter and quote are both"):
+        TableReader(delimiter='"')

@@ -203,3 +203,15 @@ def test_large_parquet_files_are_better_read_by_another_source(tmp_path, monkeyp
     monkeypatch.setattr("sensorium.data.table.LARGE", 10)
     (note,) = TableSource(str(tmp_path / "a.parquet")).notes()
     assert "data.source.name=parquet" in note
+
+
+def test_class_labels_of_a_hugging_face_dataset_are_their_names(tmp_path):
+    meta = b'{"info": {"features": {"k": {"names": ["no", "yes"], "_type": "ClassLabel"}}}}'
+    table = pa.table({"x": ["a", "b", "c"], "k": [1, 0, -1]}).replace_schema_metadata({b"huggingface": meta})
+    pq.write_table(table, tmp_path / "a.parquet")
+    source = TableSource(str(tmp_path / "a.parquet"), labels=["k"], group="k")
+    keys = [source.key(i) for i in range(3)]
+    assert [key.labels.get("k") for key in keys] == ["yes", "no", None]
+    assert [key.group for key in keys] == ["yes", "no", None]
+    other = TableSource(str(tmp_path / "a.parquet"), labels=["k"], classes={"k": ["n", "y"]})
+    assert [other.key(i).labels.get("k") for i in range(3)] == ["y", "n", None]

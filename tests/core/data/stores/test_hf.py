@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from pathlib import Path
 
 import datasets
 import pytest
@@ -93,3 +94,53 @@ def test_another_process_maps_what_was_loaded_and_loads_nothing(saved, monkeypat
     assert len(pickled) < 5000
     monkeypatch.setattr(datasets, "load_from_disk", None)
     assert pickle.loads(pickled).read([4, 0]) == source.read([4, 0])
+
+
+def test_class_labels_are_groups_and_splits_by_their_names(tmp_path):
+    kinds = {"x": datasets.Value("string"), "g": datasets.ClassLabel(names=["u", "v"])}
+    kinds["part"] = datasets.ClassLabel(names=["train", "test"])
+    rows = {"x": ["a", "b", "c"], "g": [1, -1, 0], "part": [0, 1, 0]}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(str(tmp_path / "d"))
+    source = HFSource(str(tmp_path / "d"), group="g", split="part")
+    keys = [source.key(i) for i in range(3)]
+    assert [(key.group, key.split) for key in keys] == [("v", "train"), (None, "test"), ("u", "train")]
+
+
+def test_a_split_without_rows_has_no_records(tmp_path):
+    parts = {"train": rows(0), "validation": rows(2)}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "d"))
+    assert [record.split for record in HFSource(str(tmp_path / "d"), labels=["label"])] == ["val", "val"]
+    for name, of_name in (("rows", rows(0)), ("splits", datasets.DatasetDict())):
+        of_name.save_to_disk(str(tmp_path / name))
+        with pytest.raises(DataError, match="has no rows" if name == "rows" else "has no splits, so no rows"):
+            HFSource(str(tmp_path / name))
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-300])
+
+
+@pytest.mark.parametrize(
+    ("damaged", "damage", "reason"),
+    [
+        ("train/data-00000-of-00001.arrow", cut, r"cannot be read as a Hugging Face dataset: .*cut short"),
+        ("train/data-00000-of-00001.arrow", Path.unlink, r"is missing: .*train/data-00000-of-00001.arrow; write it"),
+        ("train/state.json", cut, r"cannot be read as a Hugging Face dataset: .*line 1"),
+        ("train/state.json", Path.unlink, r"is missing: .*train/state.json"),
+        ("train/dataset_info.json", Path.unlink, r"is missing: .*"),
+        ("dataset_dict.json", lambda file: file.write_text("[]"), r"cannot be read as a Hugging Face dataset"),
+    ],
+)
+def test_damaged_and_missing_files_are_said_in_a_sentence(saved, damaged, damage, reason):
+    damage(Path(saved, damaged))
+    with pytest.raises(DataError, match=reason):
+        HFSource(saved)
+
+
+def test_what_cannot_be_fetched_is_said_in_a_sentence(monkeypatch):
+    def load(*args, **options):
+        raise ConnectionError("Couldn't reach the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(DataError, match=r"cannot load 'user/name': Couldn't reach the Hub; check data.source"):
+        HFSource("user/name", download=True)

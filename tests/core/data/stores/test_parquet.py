@@ -1,5 +1,7 @@
 """Parquet and Arrow files: fragments, what is decoded how often, damage, partitions."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.feather
@@ -10,6 +12,7 @@ from sensorium import BadSample
 from sensorium.data.stores.column_files import ParquetColumns
 from sensorium.data.stores.parquet import ParquetSource
 from sensorium.errors import DataError
+from sensorium.types import Several
 
 
 @pytest.fixture
@@ -148,3 +151,80 @@ def test_class_names_of_a_hugging_face_dataset_are_labels(tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     source = ParquetSource(str(tmp_path / "a.parquet"), labels={"kind": "y"})
     assert [source.key(i).labels for i in range(3)] == [{"kind": "yes"}, {"kind": "no"}, {}]
+
+
+def test_class_names_of_a_hugging_face_dataset_are_groups_and_splits(tmp_path):
+    features = {
+        "g": {"names": ["no", "yes"], "_type": "ClassLabel"},
+        "part": {"names": ["test", "train"], "_type": "ClassLabel"},
+        "names": {"names": {"dtype": "string", "_type": "Value"}},  # a struct with an entry of that name
+    }
+    table = pa.table({"x": ["a", "b", "c"], "g": [1, 0, -1], "part": [1, 0, 1], "names": [{"names": "u"}] * 3})
+    meta = {b"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(meta), tmp_path / "a.parquet")
+    source = ParquetSource(str(tmp_path / "a.parquet"), group="g", split="part")
+    keys = [source.key(i) for i in range(3)]
+    assert [(key.group, key.split) for key in keys] == [("yes", "train"), ("no", "test"), (None, "train")]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_columns_may_have_points_in_their_names(tmp_path, ending):
+    table = pa.table({"a.b": ["x", "y"], "a": [{"b": 1, "c": 2}, {"b": 3, "c": 4}], "a.c": [1, None], "d.e": ["u", ""]})
+    path = tmp_path / f"a.{ending}"
+    pq.write_table(table, path) if ending == "parquet" else pyarrow.feather.write_feather(table, path, "uncompressed")
+    source = ParquetSource(str(path), columns={"b": "a.b", "a": "a", "c": "a.c"}, labels=["d.e"])
+    assert source[0].values == {"b": "x", "a": {"b": 1, "c": 2}, "c": 1}
+    assert source[1].values == {"b": "y", "a": {"b": 3, "c": 4}}
+    assert source[0].labels == {"d.e": "u"}
+    assert ParquetSource(str(path), columns={"b": "a.b"})[1].values == {"b": "y"}
+    known = {field: source.present(field) for field in source.fields}
+    assert known["a"] is known["c"] is None
+    assert ending == "arrow" or known["b"].all()
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    pq.write_table(pa.table([["a"], ["b"]], names=["x", "x"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"There are 2 columns named 'x' in .*a.parquet"):
+        ParquetSource(str(tmp_path / "a.parquet"))
+
+
+TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()))
+
+
+def write_types(folder, arrays):
+    for number, array in enumerate(arrays):
+        pq.write_table(pa.table({"x": ["a"] * len(array), "k": array}), folder / f"{number}.parquet")
+    return str(folder)
+
+
+def test_text_is_text_however_a_file_stores_it(tmp_path):
+    path = write_types(tmp_path, [pa.array(["u", None]).cast(kind) for kind in TEXTS])
+    source = ParquetSource(path, labels=["k"], group="k")
+    keys = [source.key(i) for i in range(8)]
+    assert [key.labels.get("k") for key in keys] == ["u", None] * 4
+    assert [key.group for key in keys] == ["u", None] * 4
+
+
+def test_files_whose_columns_have_types_that_do_not_go_together_are_named(tmp_path):
+    path = write_types(tmp_path, [pa.nulls(1), pa.array([1]), pa.array([2]), pa.array(["u"])])
+    with pytest.raises(
+        DataError, match=r"'k' is of the type int64 in '.*1.parquet', but of the type string in '.*3.parquet'"
+    ):
+        ParquetSource(path, labels=["k"])
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_views_of_text_and_bytes_are_text_and_bytes(tmp_path, ending):
+    kinds = {
+        "text": pa.string_view(),
+        "bytes": pa.binary_view(),
+        "texts": pa.list_(pa.string_view()),
+        "file": pa.struct([("bytes", pa.binary_view()), ("path", pa.string_view())]),
+    }
+    cells = {"text": "a", "bytes": b"b", "texts": ["c", "d"], "file": {"bytes": b"e", "path": "f"}}
+    table = pa.table({name: pa.array([cells[name], None], kind) for name, kind in kinds.items()})
+    path = tmp_path / f"a.{ending}"
+    pq.write_table(table, path) if ending == "parquet" else pyarrow.feather.write_feather(table, path, "uncompressed")
+    whole, empty = ParquetSource(str(path)).read([0, 1])
+    assert whole.values == {"text": "a", "bytes": b"b", "texts": Several(["c", "d"]), "file": b"e"}
+    assert empty.values == {}

@@ -164,3 +164,14 @@ def test_text_in_another_encoding_is_an_unreadable_value(tmp_path):
     assert source[0].values["x"] == "a"
     assert source[1].values["x"].kind == "encoding"
     assert source[1].values["x"].where == source.locate(1, "x")
+
+
+def test_an_empty_list_is_a_missing_value(tmp_path):
+    lists = {"floats": [[1.0], []], "numbers": [[1], []], "texts": [["a"], []]}
+    options = write(tmp_path, **lists)
+    for source in (open_parquet(options), TableSource(**options)):
+        assert source[0].values.keys() == lists.keys()
+        assert not any(value is not None for value in source[1].values.values())
+    mapped = {"columns": {"m": {"p": "floats", "q": "numbers"}}}
+    for source in (open_parquet(options, **mapped), TableSource(**options, **mapped)):
+        assert source[1].values.get("m") is None

@@ -185,3 +185,50 @@ def test_an_index_without_a_place_beside_its_tar_is_in_the_cache_folder(tmp_path
     with caplog.at_level(logging.WARNING):
         assert len(WebDatasetSource(path)) == 3
     assert "cannot be kept anywhere" in caplog.text
+
+
+def test_an_extension_that_begins_like_an_entry_is_an_extension(tmp_path):
+    members = {"a.json.gz": b"packed", "a.json": b'{"k": 1, "gz": 2}', "b.json.gz": b"other"}
+    path = write(tmp_path / "t.tar", members)
+    first, second = WebDatasetSource(path)
+    assert first.values == {"json": {"k": 1, "gz": 2}, "json.gz": b"packed"}
+    assert second.values == {"json.gz": b"other"}
+    source = WebDatasetSource(path, labels=["json.k"])
+    assert source.fields == ("json.gz",)
+    assert source.present("json.gz").tolist() == [True, True]
+
+
+def test_an_entry_that_no_record_has_is_refused_with_those_that_there_are(tmp_path):
+    said = [{"caption": {"en": "a"}, "kind": 1}, {"rare": None}, ["no", "names"]]
+    path = write(tmp_path / "t.tar", {f"{i}.json": json.dumps(one).encode() for i, one in enumerate(said)})
+    for name in ("json.rare", "json.caption.en", "json.nope;json.kind"):
+        assert WebDatasetSource(path, columns={"x": name}).fields == ("x",)
+    reason = (
+        r"has the entry 'json.caption.e', did you mean 'json.caption.en'\? The entries are: json.caption, .*json.rare"
+    )
+    with pytest.raises(DataError, match=reason):
+        WebDatasetSource(path, columns={"x": "json.caption.e"})
+    with pytest.raises(DataError, match=r"No JSON in '.*t.tar' has the entry 'json.nope'"):
+        WebDatasetSource(path, columns={"x": "json.kind"}, labels=["json.nope"])
+
+
+def test_an_entry_may_have_points_in_its_name(tmp_path):
+    path = write(tmp_path / "t.tar", {"a.json": b'{"p.q": 1, "r": {"s.t": 2}}', "b.json": b'{"p": {"q": 3}}'})
+    first, second = WebDatasetSource(path, columns={"x": "json.p.q", "y": "json.r.s.t"})
+    assert (first.values, second.values) == ({"x": 1, "y": 2}, {"x": 3})
+
+
+def test_entries_are_not_known_of_json_that_is_not_in_the_index(tmp_path, monkeypatch):
+    monkeypatch.setattr(tar_index, "SHORT", 10)
+    path = write(tmp_path / "t.tar", {"a.json": b'{"k": 1}', "b.json": b'{"long": "and more"}'})
+    assert [record.values for record in WebDatasetSource(path, columns={"x": "json.long"})] == [{}, {"x": "and more"}]
+
+
+def test_a_tar_that_may_be_cut_behind_a_whole_member_is_told_and_read(tmp_path):
+    path = write(tmp_path / "t.tar", pictures())
+    os.truncate(path, 2 * 1536)
+    source = WebDatasetSource(path)
+    assert [len(record.values["jpg"]) for record in source] == [600] * 2
+    (note,) = source.notes()
+    assert note.startswith(f"'{path}' lacks the empty block at the end of a tar")
+    assert WebDatasetSource(path).notes() == [note]  # as the index has it
