@@ -55,8 +55,9 @@ class _Supervised(ABC):
             y_N, known_N = read_labels(y)
             check_consistent_length(next(iter(values.values())), y_N)
             known_N &= has_value(values)
-            require_folds(int(known_N.sum()), plan)
             targets_M, task = self._targets(y_N[known_N])
+            classes = len(np.unique(targets_M)) if task["name"] == "classification" else None
+            require_folds(int(known_N.sum()), classes, plan)
             labels = np.full(len(y_N), None, object)
             labels[known_N] = targets_M.tolist()
             self._learn(values, labels.tolist(), task)
