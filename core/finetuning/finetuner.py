@@ -128,7 +128,7 @@ class Finetuner:
         self.plan, self.models, self.reader, self.run, self.fabric = plan, models, reader, run, fabric
         self.source, self.options, self.amount = reader.source, options, amount
         self._first_draw = draw
-        self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
+        self.modality = choose_column("modality", self.options.modality, list(plan.modalities), "finetune.modality")
         self.by_folds = draws_labels(self.options) or not len(self.reader.parts["val"])
         self._keys = self._labeled_keys()
         self.draws = self._draw()
