@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sensorium.errors import BadSample, DataError
+from sensorium.evaluation.labels import choose_column
 from sensorium.finetuning.predictor import Predictor
 from sensorium.sklearn.kept_run import KeptRun
 from sensorium.sklearn.labels import read_labels
@@ -49,6 +50,7 @@ class _Supervised(ABC):
         """
         with as_value_errors():
             plan = plan_of(self.recipe, self.overrides, self.run)
+            choose_column("modality", plan.recipe.finetune.modality, list(plan.modalities), "finetune.modality")
             values = read_records(self, X, list(plan.fields.values()), fitting=True)
             if y is None:
                 raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")

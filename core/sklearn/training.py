@@ -51,6 +51,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "finetune.seeds": (1, "one model is trained, with random_state as its seed"),
 }
 """Key of a recipe -> its only value in an estimator, and why an override of it would do nothing, or harm."""
+WITHOUT_LABELS = {**REFUSED, "data.val": (0, "all records are learned from, and no epoch is chosen")}
+"""The same, of an estimator that learns without labels."""
 RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path
 
 
@@ -80,15 +82,26 @@ def passing_folder() -> Iterator[Path]:
             raise
 
 
-def plan_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None) -> Plan:
+def plan_of(
+    recipe: RecipeLike,
+    overrides: Sequence[str],
+    run: str | Path | None,
+    decided: Mapping[str, tuple[Any, str]] = REFUSED,
+) -> Plan:
     """Return the plan of a recipe, or that of a run, for records that are handed in.
+
+    Args:
+        recipe: what is trained.
+        overrides: `key.sub=value` texts.
+        run: a run that is trained already, in place of the recipe.
+        decided: keys that the estimator decides itself.
 
     Raises:
         SensoriumError: for a wrong recipe, or an override that has no place in an estimator.
     """
     extensions = load_extensions()
     for key, value in said_by(overrides).items():
-        for refused, (only, why) in REFUSED.items():
+        for refused, (only, why) in decided.items():
             if f"{key}.".startswith(f"{refused}.") and value != only:
                 raise RecipeError(f"The override of '{key}' has no place in an estimator, where {why}: leave it out.")
     given = recipe if run is None else Run.open(run).recipe_file

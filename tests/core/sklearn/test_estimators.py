@@ -119,6 +119,17 @@ def test_overrides_that_an_estimator_decides_itself_are_refused(run, change, sai
         SSLClassifier(overrides=[*TINY, change], run=run, device="cpu").fit(X, Y)
 
 
+def test_a_transformer_holds_nothing_out(run):
+    for change in ("data.val=0.2", "data.test=0.2"):
+        with pytest.raises(ValueError, match="has no place in an estimator, where all records are learned from"):
+            SSLTransformer(overrides=[*TINY, change], run=run, device="cpu").fit(X)
+
+
+def test_one_of_several_modalities_is_named_before_anything_is_trained():
+    with pytest.raises(ValueError, match=r"Name the modality by finetune\.modality=NAME; the run has: image, text\."):
+        SSLClassifier("image-text", device="cpu").fit(pd.DataFrame({"image": ["a.png"] * 8, "text": ["a"] * 8}), Y[:8])
+
+
 def test_one_text_is_no_list_of_overrides(run):
     with pytest.raises(ValueError, match=r"Overrides are a list of texts, such as \['train.steps=100'\], not one text"):
         SSLTransformer(overrides="train.steps=3", run=run, device="cpu").fit(X)
