@@ -34,10 +34,10 @@ def pixel_difference(
         SensoriumError: when it crops, stretches, pads or normalizes them in another way.
     """
     mean_C11, std_C11 = (torch.tensor(numbers)[:, None, None] for numbers in (mean, std))
-    pictures = [_picture(*shape) for shape in _shapes(*modality.size)]
-    batches = [modality.sized(modality.collate([modality.decode(one)])) for one in pictures]
+    images = [_ramps(*shape) for shape in _shapes(*modality.size)]
+    batches = [modality.sized(modality.collate([modality.decode(one)])) for one in images]
     ours = torch.cat([batch.pixels for batch in batches])
-    theirs = torch.stack([prepare(one) * std_C11 + mean_C11 for one in pictures])
+    theirs = torch.stack([prepare(one) * std_C11 + mean_C11 for one in images])
     return largest_difference(ours / 255, theirs, "pixels of images of other shapes", LEVELS)
 
 
@@ -47,7 +47,7 @@ def _shapes(height: int, width: int) -> list[tuple[int, int]]:
     return shapes if height % 2 or width % 2 else [*shapes, (height // 2, width // 2)]
 
 
-def _picture(height: int, width: int) -> Image.Image:
+def _ramps(height: int, width: int) -> Image.Image:
     """Return a smooth image that differs wherever it is cut: one channel by row, one by column, one by both."""
     rows, columns = np.meshgrid(np.linspace(0, 255, height), np.linspace(0, 255, width), indexing="ij")
     return Image.fromarray(np.stack([rows, columns, 255 - (rows + columns) / 2], 2).round().astype(np.uint8))
