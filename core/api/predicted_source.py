@@ -76,11 +76,16 @@ def _ending(path: str) -> str:
 
 
 def _reads(own: Part, extensions: Iterable[str], path: Path) -> bool:
-    """Return whether a run's source reads a path: a folder as it reads folders, a file by its ending."""
-    paths = _paths(own.options)
-    if path.is_dir() and any(Path(one).expanduser().is_dir() for one in paths):
-        return True
-    return TableReader.extension(path) in {*map(_ending, paths), *(extensions if path.is_file() else ())}
+    """Return whether a run's source reads a path: a folder as it reads folders, a file by its ending.
+
+    One that says no endings, such as of plain text, reads whatever is no table.
+    """
+    paths, ending = _paths(own.options), TableReader.extension(path)
+    if path.is_dir():
+        return ending in map(_ending, paths) or any(Path(one).expanduser().is_dir() for one in paths)
+    others = () if extensions else TableReader.EXTENSIONS
+    reads_any = bool(others) and any(Path(one).expanduser().is_file() for one in paths)
+    return ending in {*map(_ending, paths), *extensions} or (reads_any and ending not in others)
 
 
 def _options(cls: type) -> set[str]:
