@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.api.models import open_run
-from sensorium.checking.subject import named_source
+from sensorium.api.predicted_source import source_words
 from sensorium.contracts import Source
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
@@ -26,7 +25,6 @@ from sensorium.finetuning.predictor import Predictor, require_head
 from sensorium.launcher import find_launcher
 from sensorium.models.plan import Plan
 from sensorium.progress_bar import RecordsBar
-from sensorium.recipe import read_recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.atomic import require_apart
@@ -34,8 +32,6 @@ from sensorium.runs.run import Run
 from sensorium.training.precision import numeric_settings
 
 log = logging.getLogger("sensorium")
-OF_LABELED = ("labels", "split", "splits", "groups", "group")
-"""Options of a source that say what labeled records have, and new ones need not."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ def predict(
     require_head(opened)
     words, given = [], source
     if isinstance(source, str | Path):
-        words, given = _source_words(opened, source, part, extensions), None
+        words, given = source_words(opened, source, part, extensions.registry), None
     everything = ["data.select=null"] if part == "all" else []
     changes = ["data.max_bad=1", *everything, *words, *overrides]
     place = find_device(device, "--device")
@@ -152,23 +148,6 @@ def predict(
     where = table if len(bad) else None
     missing = len(positions) - count - unread
     return Predicted(out, task, labels, len(positions), count, missing, unread, where, counts)
-
-
-def _source_words(run: Run, source: str | Path, part: str, extensions: Extensions) -> list[str]:
-    """Return the overrides that name a source: the run's own of another path, or else as `check` finds one."""
-    data = read_recipe(run.recipe_file, extensions.registry).data.source
-    path = Path(source).expanduser()
-    own = data is not None and data.handed_in is None and "path" in data.options
-    if own and data is not None and path.exists() and path.suffix.lower() == Path(data.options["path"]).suffix.lower():
-        options = {k: v for k, v in data.options.items() if part != "all" or k not in OF_LABELED}
-        return _in_place({"name": data.name, **options, "path": str(path)})
-    name, options = named_source(str(source), extensions.registry)
-    return _in_place({"name": name, **options})
-
-
-def _in_place(source: Mapping[str, Any]) -> list[str]:
-    """Return the overrides that put a source in place of the run's, of which no option stays."""
-    return ["data.source={}", f"data.source={json.dumps(source)}"]
 
 
 def _positions(plan: Plan, source: Source, part: str) -> np.ndarray:

@@ -25,6 +25,9 @@ class Source(ABC, Sequence[Record]):
     fork_safe: bool = True
     """Whether a forked process may read it: the threads of some libraries are not in one. Otherwise loader workers are
     spawned, which takes some seconds."""
+    extensions: tuple[str, ...] = ()
+    """The endings of the files that its option `path` names, in lower case, `.gz` taken off; empty where any may be
+    one, or none is."""
     license: str = ""
     """The license of the records, where all of the source's have one: it goes to model cards."""
     attribution: str = ""

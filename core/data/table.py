@@ -64,6 +64,8 @@ class TableSource(OpenedAgain):
         root: the folder that relative paths in cells start from; default the folder of the first file.
     """
 
+    extensions = TableReader.EXTENSIONS
+
     def __init__(
         self,
         path: str | list[str] | None = None,

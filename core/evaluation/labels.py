@@ -24,8 +24,14 @@ def is_continuous(values: Iterable[Any]) -> bool:
     return any(isinstance(value, float) and not is_missing(value) and not value.is_integer() for value in values)
 
 
-def choose_column(what: str, name: str | None, known: Sequence[str]) -> str:
+def choose_column(what: str, name: str | None, known: Sequence[str], key: str | None = None) -> str:
     """Return the named column, or the only one if no name is given.
+
+    Args:
+        what: "modality" or "label".
+        name: of the column.
+        known: what there is.
+        key: of the recipe that names it; None is the evaluator's option `what`.
 
     Raises:
         SensoriumError: when it is unknown, or no name is given and there is not exactly one.
@@ -36,6 +42,8 @@ def choose_column(what: str, name: str | None, known: Sequence[str]) -> str:
             return name
         raise SensoriumError(not_found(f"The records have no {what} '{name}'", name, known, f"there are: {listed}"))
     if len(known) != 1:
+        if key is not None:
+            raise SensoriumError(f"Name the {what} by {key}=NAME; the run has: {listed}.")
         raise SensoriumError(f"Name the {what} to evaluate by the option '{what}'; the records have: {listed}.")
     return known[0]
 

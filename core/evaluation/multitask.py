@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -34,6 +34,8 @@ class Multitask(Evaluator):
     """
 
     selection = selection_of("ROC-AUC") + ", for each task"
+    for_more_classes: ClassVar[str] = "name the tasks by 'labels'"
+    """What to do about a label of more than two classes."""
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class Multitask(Evaluator):
             classes = sorted(set(values.tolist()), key=lambda value: (isinstance(value, str), value))
             if len(classes) > 2:
                 raise SensoriumError(
-                    f"The label '{task}' has {len(classes)} classes, a task has two: name the tasks by 'labels'."
+                    f"The label '{task}' has {len(classes)} classes, a task has two: {self.for_more_classes}."
                 )
             if len(classes) == 2:
                 self.positive[task] = classes[1]
@@ -103,9 +105,9 @@ class Multitask(Evaluator):
                 f"None of the {len(self.tasks)} tasks has both classes in the train part and in the test part."
             )
         unmeasured = len(self.tasks) - len(areas)
-        self.task_counts = [f"{len(areas)} tasks"]
+        self.task_counts = [_tasks(len(areas))]
         if unmeasured:
-            self.task_counts.append(f"{unmeasured} tasks with only one class in a part excluded")
+            self.task_counts.append(f"{_tasks(unmeasured)} with only one class in a part excluded")
         return {"ROC-AUC": float(np.mean(areas))}
 
     def predictions(self) -> Mapping[str, np.ndarray]:
@@ -170,3 +172,7 @@ def _known(table: FeatureTable, modality: str, task: str) -> np.ndarray:
     """Return the rows that have the modality and the task's label."""
     known_N = np.array([not is_missing(value) for value in table.labels[task].tolist()], bool)
     return np.flatnonzero(table.present[modality] & known_N)
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task" + "s" * (count != 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score, roc_auc_score
@@ -78,6 +78,8 @@ class Classifier(Probe):
 
     metric: str = "accuracy"
     """The metric that stands first in tables, and that hyperparameters are chosen by."""
+    for_numbers: ClassVar[str] = "Measure it by a regressor, such as 'ridge'"
+    """What to do about a label that is a number."""
     classes: dict[Any, int] = {}  # noqa: RUF012 - never changed, replaced by `fit`
     """Class of the train part -> its number."""
 
@@ -101,8 +103,7 @@ class Classifier(Probe):
         if fraction is not None and len(self.classes) * FEW > len(part.values):
             raise SensoriumError(
                 f"The label '{part.label}' is continuous: the {len(part.values)} train records have "
-                f"{len(self.classes)} values, such as {fraction!r}. Measure it by a regressor, such as 'ridge', or "
-                "give classes."
+                f"{len(self.classes)} values, such as {fraction!r}. {self.for_numbers}, or give classes."
             )
 
     @abstractmethod

@@ -105,7 +105,8 @@ def _factors(model: Model, prefix: str) -> dict[str, Tensor]:
         RunError: when the run has none.
     """
     found = {name.removeprefix(prefix): x.cpu() for name, x in model.adapters.items() if name.startswith(prefix)}
-    if not found and model.plan.recipe.train.ema is not None:
+    has_adapters = any(tower.lora is not None for tower in model.plan.recipe.modalities.values())
+    if not found and has_adapters and model.plan.recipe.train.ema is not None:
         raise RunError(
             "The model of the run is the average of its adapted weights (train.ema), which is no low-rank adapter: "
             "export the merged weights, in the format 'encoders'."

@@ -71,6 +71,7 @@ class Onnx(Exporter):
         traceable = Traceable.of(model, self.modality, "onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # what fails is told, or looked for: the shortest length
         path = folder / FILE.format(traceable.name)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -78,4 +79,4 @@ class Onnx(Exporter):
             made = session.run(None, {name: tensor.numpy() for name, tensor in tensors.items()})
             return {name: torch.from_numpy(x) for name, x in zip(traceable.outputs, made, strict=True)}
 
-        return Verification("onnxruntime", traceable.compare(run), traceable.takes())
+        return Verification("onnxruntime", traceable.compare(run), traceable.takes(run))

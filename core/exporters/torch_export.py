@@ -53,4 +53,4 @@ class TorchExport(Exporter):
         def run(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return dict(zip(traceable.outputs, loaded(*tensors.values()), strict=True))
 
-        return Verification("torch", traceable.compare(run), traceable.takes())
+        return Verification("torch", traceable.compare(run), traceable.takes(run))

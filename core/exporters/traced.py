@@ -164,12 +164,52 @@ class Traceable:
                     found[what] = largest_difference(ours, theirs[name], what)
         return found
 
+    @torch.no_grad()
+    def shortest(self, run: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> int | None:
+        """Return the smallest length at which another library computes what the model does, by bisection.
+
+        None where examples have no length, or tensors that differ in it, such as samples and their frames.
+        """
+        whole = self.batch(2, False).tensors()
+        lengths = {
+            whole[name].shape[i] for name, axes in self.varying.items() for i, w in axes.items() if w == "length"
+        }
+        if len(lengths) != 1:
+            return None
+        fails, works = 0, lengths.pop()
+        while works - fails > 1:
+            length = (fails + works) // 2
+            if self._works(run, {name: self._cut(name, tensor, length) for name, tensor in whole.items()}):
+                works = length
+            else:
+                fails = length
+        return works
+
+    def _cut(self, name: str, tensor: Tensor, length: int) -> Tensor:
+        for axis, word in self.varying[name].items():
+            tensor = tensor.narrow(axis, 0, length) if word == "length" else tensor
+        return tensor.contiguous()
+
+    def _works(self, run: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]], tensors: dict[str, Tensor]) -> bool:
+        """Return whether another library computes what the model does of a batch, which both may refuse."""
+        try:
+            theirs = run(tensors)
+            for name, ours in zip(self.outputs, self.module(*tensors.values()), strict=True):
+                largest_difference(ours, theirs[name], name)
+        except Exception:  # of a layer that needs more steps, in any code of a library
+            return False
+        return True
+
     def _length(self, tensors: dict[str, Tensor]) -> int:
         name, axis = next((n, i) for n, axes in self.varying.items() for i, word in axes.items() if word == "length")
         return tensors[name].shape[axis]
 
-    def takes(self) -> list[str]:
-        """Return sentences on what the graph takes and gives."""
+    def takes(self, run: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> list[str]:
+        """Return sentences on what the graph takes and gives.
+
+        Args:
+            run: as in `compare`.
+        """
         inputs = []
         for name, tensor in self.example.items():
             sizes = [self.varying[name].get(i, str(size)) for i, size in enumerate(tensor.shape)]
@@ -178,6 +218,8 @@ class Traceable:
         if self.map_DE is not None:
             gives += f"; `embeddings` (batch, {self.map_DE.shape[1]}), in the joint space, not normalized"
         sentences = [f"It takes {', '.join(inputs)}, and gives {gives}."]
+        if (shortest := self.shortest(run)) is not None:
+            sentences.append(f"The shortest length that it takes is {shortest}.")
         if about := _documented(type(self.batch(3, False)), list(self.example)):
             sentences.append(f"Its inputs are those of a `{type(self.batch(3, False)).__name__}`: {about}")
         sentences.append(

@@ -108,6 +108,7 @@ class Finetuner:
         fabric: of one process.
         options: the recipe's `finetune`, of one amount of labels.
         amount: the name of that amount where there are several, such as "10 per class".
+        draw: the number of the first seed's draw of few labels.
 
     Raises:
         DataError: when the labels of the train part allow no task.
@@ -122,10 +123,12 @@ class Finetuner:
         fabric: Fabric,
         options: Finetune,
         amount: str = "",
+        draw: int = 0,
     ) -> None:
         self.plan, self.models, self.reader, self.run, self.fabric = plan, models, reader, run, fabric
         self.source, self.options, self.amount = reader.source, options, amount
-        self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
+        self._first_draw = draw
+        self.modality = choose_column("modality", self.options.modality, list(plan.modalities), "finetune.modality")
         self.by_folds = draws_labels(self.options) or not len(self.reader.parts["val"])
         self._keys = self._labeled_keys()
         self.draws = self._draw()
@@ -261,7 +264,8 @@ class Finetuner:
 
     def _draw(self) -> list[np.ndarray]:
         """Return the positions of the records that each seed learns from."""
-        return [draw_labeled(self._keys, self.options, seed) for seed in range(self.options.seeds)]
+        numbers = range(self._first_draw, self._first_draw + self.options.seeds)
+        return [draw_labeled(self._keys, self.options, number) for number in numbers]
 
     def _read_labeled(self) -> list[LabeledRecords]:
         """Return what each seed learns from; in place of drawn records that cannot be read, others are drawn."""

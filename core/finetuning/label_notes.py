@@ -93,10 +93,10 @@ def _unknown_classes(labeled: LabeledRecords, columns: list[str], test: Sequence
     unknown = Counter(value for key in test if not is_missing(value := key.labels.get(column)) and value not in known)
     if not unknown:
         return []
-    listed = _listed([f"'{value}'" for value in unknown])
+    listed, count = _listed([f"'{value}'" for value in unknown]), unknown.total()
     return [
-        f"{count_records(sum(unknown.values()))} of the test part have a class that no labeled record of the train "
-        f"part has, {listed}: each counts as an error"
+        f"{count_records(count)} of the test part {'has' if count == 1 else 'have'} a class that no labeled record of "
+        f"the train part has, {listed}: each counts as an error"
     ]
 
 

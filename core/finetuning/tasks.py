@@ -38,6 +38,7 @@ class Classification(Classifier, Task):
     """
 
     metric, forest = "accuracy", "classes"
+    for_numbers = "Set finetune.task=regression"
 
     def __init__(
         self, label: str, modality: str, class_weights: Literal["balanced"] | dict[str, float] | None = None
@@ -54,11 +55,14 @@ class Classification(Classifier, Task):
         if self.class_weights == "balanced":
             self.weight_K = balanced_weights(y_N, len(self.classes))
         elif self.class_weights is not None:
-            self.weight_K = np.array([self.class_weights.get(str(name), 1.0) for name in self.classes])
+            given = self.class_weights
+            named = [[given[name] for name in _names(value) if name in given] for value in self.classes]
+            self.weight_K = np.array([weights[0] if weights else 1.0 for weights in named])
 
     def check_labels(self, labels):
         """Refuse weights of what is no class."""
-        names = sorted({str(value) for value in labels[self.label].tolist() if not is_missing(value)})
+        classes = {value for value in labels[self.label].tolist() if not is_missing(value)}
+        names = sorted(name for value in classes for name in _names(value))
         _check_names(self.class_weights, names, f"no class of '{self.label}'", "its classes are")
 
     def scores(self, x_ND):
@@ -134,6 +138,7 @@ class MultitaskClassification(Multitask, Task):
     """
 
     metric, forest, takes_several_labels = "ROC-AUC", "binary", True
+    for_more_classes = "name the others by finetune.labels, or set finetune.task=classification for this one"
 
     def __init__(
         self,
@@ -330,6 +335,11 @@ def _check_weights(class_weights: Literal["balanced"] | dict[str, float] | None)
             raise RecipeError(f"finetune.task.class_weights has {weight:g} for '{name}': a weight is above 0.")
 
 
+def _names(value: object) -> list[str]:
+    """Return what a recipe may call a class: True is "true" in one."""
+    return [str(value).lower(), str(value)] if isinstance(value, bool | np.bool_) else [str(value)]
+
+
 def _check_names(
     class_weights: Literal["balanced"] | dict[str, float] | None, names: list[str], what: str, known: str
 ) -> None:
@@ -352,6 +362,11 @@ def make_task(make: Maker[Task], options: Finetune, modality: str, columns: list
     Raises:
         RecipeError: when the task has a single label, and the recipe does not name exactly one label column.
     """
+    if not columns and not options.labels:
+        raise RecipeError(
+            "The records have no labels to fine-tune on: name the source's label columns, as in "
+            "data.source.labels=[NAME], or a source that has some."
+        )
     if make.cls.takes_several_labels:
         return make.with_options(labels=options.labels, modality=modality)()
     named = columns if options.labels is None else options.labels

@@ -263,10 +263,7 @@ class Model:
             weights = load_file(folder / WEIGHTS)
             adapters = load_file(folder / ADAPTERS) if (folder / ADAPTERS).exists() else {}
         except FileNotFoundError as error:
-            raise RunError(
-                f"{folder} has no model: a run has one when its training is finished; `sensorium train --resume "
-                f"{folder.parent}` continues it, and --checkpoint last takes what it has so far."
-            ) from error
+            raise RunError(_without_model(folder)) from error
         except (OSError, ValueError, SafetensorError) as error:
             raise RunError(f"The model in {folder} cannot be read: {' '.join(str(error).split())}.") from error
         plan = make_plan(validate(config["recipe"], str(folder)), extensions)
@@ -331,3 +328,17 @@ def _unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
     return result
+
+
+def _without_model(folder: Path) -> str:
+    """Return what to do about a run that has no model: a sentence."""
+    run = folder.parent
+    if Run(run).is_begun and not Run(run).has_checkpoint:
+        return (
+            f"{folder} has no model, and the run no checkpoint: wait for its first, or, where its training has "
+            f"stopped, start it anew by the same `sensorium train` command with --run-dir {run} --resume auto."
+        )
+    return (
+        f"{folder} has no model: a run has one when its training is finished; `sensorium train --resume {run}` "
+        "continues it, and --checkpoint last takes what it has so far."
+    )

@@ -195,6 +195,15 @@ def without_replaced_length(base: dict[str, Any], own: Mapping[str, Any]) -> dic
     return base | {"train": {key: v for key, v in base["train"].items() if key not in {"epochs", "steps"} - lengths}}
 
 
+def said_by(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the keys, `key.sub`, that overrides say anything of, with what the last of them says.
+
+    Raises:
+        RecipeError: when one has no `=`, or no value.
+    """
+    return {key: value for text in overrides for key, value in leaves(_nested(text))}
+
+
 def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
     """Return a copy of a raw recipe with one `key.sub=value` applied, by the rule of `merged`.
 
@@ -223,6 +232,8 @@ def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
 def _nested(text: str) -> dict[str, Any]:
     """Return `key.sub=value` as nested mappings; the value is read as YAML."""
     keys, (_, equals, value) = _path(text).split("."), text.partition("=")
+    if len(text) == 1:
+        raise RecipeError("Overrides are a list of texts, such as ['train.steps=100'], not one text.")
     if not equals or not all(keys):
         raise RecipeError(f"The override '{text}' is not of the form key.sub=value.")
     if not value.strip():

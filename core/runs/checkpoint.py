@@ -181,7 +181,8 @@ class Checkpoints:
         else:
             found = None
         if found is None:
-            raise RunError(f"{self.folder} has no checkpoint '{which}'; it has: {', '.join(steps) or 'none'}.")
+            there = ", ".join(steps) or "none, so that its training can only be started anew (--resume auto)"
+            raise RunError(f"{self.folder} has no checkpoint '{which}'; it has: {there}.")
         return found
 
     def _readable(self, before: int | None, checked: bool) -> Iterator[Checkpoint]:

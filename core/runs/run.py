@@ -145,6 +145,11 @@ class Run:
         return self.recipe_file.is_file() or self.status_file.is_file()
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether a training here can go on, as far as names of files tell."""
+        return any(self.checkpoints.glob("step-*.ckpt"))
+
+    @property
     def is_finished(self) -> bool:
         """Whether the training here is finished, and its model is written."""
         return self.status().get("state") == "finished"
@@ -237,9 +242,11 @@ def _made(folder: Path) -> Path:
     """Make the folder of a new run, unless it is there and unused."""
     try:
         if folder.exists() and not Run(folder).unused():
+            goes_on = f"a training that was stopped goes on by `sensorium train --resume {folder}`"
+            if Run(folder).is_begun and not Run(folder).is_finished and not Run(folder).has_checkpoint:
+                goes_on = "the training in it has no checkpoint, and --resume auto begins it anew"
             raise RunError(
-                f"The run folder {folder} exists and is not empty: choose another with --run-dir; a training that was "
-                f"stopped goes on by `sensorium train --resume {folder}`."
+                f"The run folder {folder} exists and is not empty: choose another with --run-dir; {goes_on}."
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,9 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, va
 
 from sensorium.evaluation.labels import is_missing
 
+NUMBERS = "iufcb"
+"""The kinds of NumPy's types of numbers."""
+
 
 def read_records(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -> dict[str, Any]:
     """Return the values of N records by field, None where there is none, after the checks of scikit-learn.
@@ -19,8 +22,9 @@ def read_records(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -
     Args:
         estimator: whose `n_features_in_` and `feature_names_in_` are set, or compared.
         X: numbers, (N, D) or with further axes, each row the value of the only field; a list, a series or an array
-            (N,) of values of another kind: paths, texts, bytes, images, arrays of several lengths; or a data frame,
-            with a column of the name of each field, of a single column, or of numbers alone.
+            (N,) or (N, 1) of values of another kind: paths, texts, bytes, images, arrays of several lengths, or of one
+            in a series; or a data frame, with a column of the name of each field, of a single column, or of numbers
+            alone.
         fields: that the recipe reads.
         fitting: whether this is `fit`.
 
@@ -33,7 +37,7 @@ def read_records(estimator: Any, X: Any, fields: Sequence[str], fitting: bool) -
         columns = _of_frame(estimator, X, fields, fitting)
         if columns is not None:
             return columns
-    elif len(fields) == 1 and _is_list(X):
+    elif len(fields) == 1 and _is_list(X := _flat(X)):
         cells = without_missing(X)
         if fitting and all(cell is None for cell in cells):
             raise ValueError(f"X has no value of '{fields[0]}': every record lacks it.")
@@ -105,6 +109,12 @@ def _check_names_and_count(estimator: Any, X: Any, count: int, fitting: bool) ->
     _check_n_features(estimator, np.empty((1, count)), reset=fitting)
 
 
+def _flat(X: Any) -> Any:
+    """Return an array of one column of objects, or words, as scikit-learn's transformers hand it on, with one axis."""
+    is_column = isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1
+    return X[:, 0] if is_column and X.dtype.kind not in NUMBERS else X
+
+
 def _is_list(X: Any) -> bool:
     """Return whether X is a list, or anything with one axis."""
     if isinstance(X, str | bytes) or getattr(X, "ndim", 1) != 1:
@@ -114,11 +124,11 @@ def _is_list(X: Any) -> bool:
 
 def _holds_values(estimator: Any, column: Any, fitting: bool) -> bool:
     """Return whether each cell is a value of its own, as those are that an estimator was fitted on."""
-    if getattr(getattr(column, "dtype", None), "kind", "O") in "iufcb":
+    if getattr(getattr(column, "dtype", None), "kind", "O") in NUMBERS:
         return False
     cells = without_missing(column)
-    if _are_values(cells):
-        return True
+    if _are_values(cells) or (hasattr(column, "dtype") and any(_shape(cell) for cell in cells)):
+        return True  # a column of arrays is one of values whatever their lengths: NumPy makes no rows of it
     return not fitting and _took_values(estimator) and not any(isinstance(cell, Number) for cell in cells)
 
 
@@ -139,10 +149,15 @@ def _are_values(cells: Sequence[Any]) -> bool:
 
 
 def _shape(cell: Any) -> tuple[int, ...] | None:
-    """Return the shape of an array, or of a list along its first axis; None of any other value."""
+    """Return the shape of an array, or of a list of numbers; None of any other value, such as samples with a rate."""
     if hasattr(cell, "shape"):
         return tuple(cell.shape)
-    return (len(cell),) if isinstance(cell, list | tuple) else None
+    if not isinstance(cell, list | tuple):
+        return None
+    try:
+        return np.asarray(cell, np.float64).shape  # None in it is nan
+    except (TypeError, ValueError):
+        return None
 
 
 def _width(cells: Sequence[Any]) -> int:

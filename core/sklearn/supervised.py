@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sensorium.errors import BadSample, DataError
+from sensorium.evaluation.labels import choose_column
 from sensorium.finetuning.predictor import Predictor
 from sensorium.sklearn.kept_run import KeptRun
 from sensorium.sklearn.labels import read_labels
@@ -49,14 +50,16 @@ class _Supervised(ABC):
         """
         with as_value_errors():
             plan = plan_of(self.recipe, self.overrides, self.run)
+            choose_column("modality", plan.recipe.finetune.modality, list(plan.modalities), "finetune.modality")
             values = read_records(self, X, list(plan.fields.values()), fitting=True)
             if y is None:
                 raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
             y_N, known_N = read_labels(y)
             check_consistent_length(next(iter(values.values())), y_N)
             known_N &= has_value(values)
-            require_folds(int(known_N.sum()), plan)
             targets_M, task = self._targets(y_N[known_N])
+            classes = len(np.unique(targets_M)) if task["name"] == "classification" else None
+            require_folds(int(known_N.sum()), classes, plan)
             labels = np.full(len(y_N), None, object)
             labels[known_N] = targets_M.tolist()
             self._learn(values, labels.tolist(), task)

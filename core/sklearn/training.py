@@ -16,12 +16,14 @@ from sklearn.utils import check_random_state
 from sensorium.api.models import open_run
 from sensorium.api.training import fit
 from sensorium.devices import find_device
-from sensorium.errors import Interrupted, SensoriumError
+from sensorium.errors import Interrupted, RecipeError, SensoriumError
 from sensorium.evaluation.part_reader import PartReader
+from sensorium.finetuning.few_labels import draws_labels
 from sensorium.finetuning.finetuner import Finetuner
 from sensorium.finetuning.labeled import FOLDS
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import Recipe, read_recipe
+from sensorium.recipe.merging import said_by
 from sensorium.registration.discovery import load_extensions
 from sensorium.runs.run import Run
 from sensorium.sklearn.records import has_value
@@ -42,6 +44,15 @@ IN_MEMORY = (
     "log.loggers={}",
 )
 """What is different in a training whose records are handed in: all of them are learned from."""
+REFUSED: dict[str, tuple[Any, str]] = {
+    "data.test": (0, "all records are learned from, and scikit-learn holds others out"),
+    "finetune.labels": (None, "y is what is learned"),
+    "finetune.task": (None, "a classifier learns classes, weighed by its class_weight, and a regressor numbers"),
+    "finetune.seeds": (1, "one model is trained, with random_state as its seed"),
+}
+"""Key of a recipe -> its only value in an estimator, and why an override of it would do nothing, or harm."""
+WITHOUT_LABELS = {**REFUSED, "data.val": (0, "all records are learned from, and no epoch is chosen")}
+"""The same, of an estimator that learns without labels."""
 RecipeLike: TypeAlias = Recipe | Mapping[str, Any] | str | Path
 
 
@@ -71,24 +82,58 @@ def passing_folder() -> Iterator[Path]:
             raise
 
 
-def plan_of(recipe: RecipeLike, overrides: Sequence[str], run: str | Path | None) -> Plan:
-    """Return the plan of a recipe, or that of a run, for records that are handed in."""
+def plan_of(
+    recipe: RecipeLike,
+    overrides: Sequence[str],
+    run: str | Path | None,
+    decided: Mapping[str, tuple[Any, str]] = REFUSED,
+) -> Plan:
+    """Return the plan of a recipe, or that of a run, for records that are handed in.
+
+    Args:
+        recipe: what is trained.
+        overrides: `key.sub=value` texts.
+        run: a run that is trained already, in place of the recipe.
+        decided: keys that the estimator decides itself.
+
+    Raises:
+        SensoriumError: for a wrong recipe, or an override that has no place in an estimator.
+    """
     extensions = load_extensions()
+    for key, value in said_by(overrides).items():
+        for refused, (only, why) in decided.items():
+            if f"{key}.".startswith(f"{refused}.") and value != only:
+                raise RecipeError(f"The override of '{key}' has no place in an estimator, where {why}: leave it out.")
     given = recipe if run is None else Run.open(run).recipe_file
     return make_plan(read_recipe(given, extensions.registry, [*IN_MEMORY, *overrides]), extensions)
 
 
-def require_folds(count: int, plan: Plan) -> None:
-    """Raise an error where so many labels are too few to choose the epoch in folds of them.
+def require_folds(count: int, classes: int | None, plan: Plan) -> None:
+    """Raise an error where so many labels are too few to choose the epoch in folds of them, or a curve is asked for.
+
+    Args:
+        count: of records with a value and a label.
+        classes: how many there are; None of numbers.
+        plan: of the training; its `finetune` may draw few of the labels.
 
     Raises:
         ValueError: which says so before anything is trained.
     """
-    if count < FOLDS and not plan.recipe.data.val:
-        raise ValueError(
-            f"There are {count} records with a value and a label, too few for {FOLDS} folds: give more labels, or a "
-            "val part to choose the epoch on (data.val)."
-        )
+    options, said = plan.recipe.finetune, "with a value and a label"
+    for key, amount in (("labels_per_class", options.labels_per_class), ("label_fraction", options.label_fraction)):
+        if isinstance(amount, list):
+            raise ValueError(
+                f"finetune.{key} is a list, {amount}, and an estimator learns from one amount of labels: give one, or "
+                "each in a grid of overrides."
+            )
+    if draws_labels(options):
+        drawn = (classes or 0) * (options.labels_per_class or 0) or round(count * (options.label_fraction or 1))  # type: ignore[operator]
+        count, said = min(count, drawn), "to learn from"
+    elif plan.recipe.data.val:
+        return
+    if count < FOLDS:
+        advice = "" if draws_labels(options) else ", or a val part to choose the epoch on (data.val)"
+        raise ValueError(f"There are {count} records {said}, too few for {FOLDS} folds: give more labels{advice}.")
 
 
 def pretrain(recipe: RecipeLike, overrides: Sequence[str], values: Mapping[str, Any], seed: int, folder: Path) -> Path:
@@ -120,7 +165,7 @@ def learn_labels(
         values: of each field, of N records.
         labels: N classes, or numbers; None where a record has none.
         task: `finetune.task`, with its options.
-        seed: of the order of records, dropout and folds.
+        seed: of the order of records, dropout and folds, and of the draw of few labels.
         device: as in `sensorium.load`.
         folder: where the run folder is made.
     """
@@ -128,8 +173,6 @@ def learn_labels(
     of_labels = [
         f"finetune.labels=[{LABEL}]",
         f"finetune.task={json.dumps(dict(task))}",
-        "finetune.label_fraction=null",
-        "finetune.labels_per_class=null",
         "finetune.seeds=1",
     ]
     changes, source = [*IN_MEMORY, *overrides, *of_labels], {**values, LABEL: labels}
@@ -137,7 +180,7 @@ def learn_labels(
     written = Run.create(folder / "finetuned", plan.recipe, extensions)
     with numeric_settings(plan.recipe.train):
         reader, fabric = PartReader(plan, records, written), fabric_of_one(plan.recipe.train, place)
-        finetuner = Finetuner(plan, {"trained": model}, reader, written, fabric, plan.recipe.finetune)
+        finetuner = Finetuner(plan, {"trained": model}, reader, written, fabric, plan.recipe.finetune, draw=seed)
         finetuner.read()
         finetuner.fit(seed)
     return written.folder

@@ -13,7 +13,15 @@ from sklearn.utils.validation import check_is_fitted
 from sensorium.errors import DataError
 from sensorium.sklearn.kept_run import KeptRun
 from sensorium.sklearn.records import read_records, require_values
-from sensorium.sklearn.training import RecipeLike, as_value_errors, passing_folder, plan_of, pretrain, seed_of_state
+from sensorium.sklearn.training import (
+    WITHOUT_LABELS,
+    RecipeLike,
+    as_value_errors,
+    passing_folder,
+    plan_of,
+    pretrain,
+    seed_of_state,
+)
 
 
 class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -55,7 +63,7 @@ class SSLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             ValueError: for records or a recipe that cannot be trained on, in one sentence.
         """
         with as_value_errors(), passing_folder() as folder:
-            plan = plan_of(self.recipe, self.overrides, self.run)
+            plan = plan_of(self.recipe, self.overrides, self.run, WITHOUT_LABELS)
             values = read_records(self, X, list(plan.fields.values()), fitting=True)
             run = self.run
             if run is None:

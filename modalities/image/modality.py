@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -17,6 +17,7 @@ from sensorium.modalities.image.decode import LUMA, MAX_PIXELS, PixelReader
 from sensorium.modalities.image.descriptors import descriptor_names, descriptors
 from sensorium.modalities.image.facts import image_facts
 from sensorium.modalities.image.notes import image_notes
+from sensorium.modalities.image.other_preparation import pixel_difference
 from sensorium.modalities.image.resize import Fit, downscale, fit_to, whole_canvas
 from sensorium.modalities.image.tensors import check_axes, checked_pixels, downscale_batch, fit_batch
 
@@ -90,6 +91,11 @@ class ImageModality(Modality):
     def fit_to_size(self) -> Fit:
         """How an image of another aspect ratio is brought to `size`."""
         return self._fit
+
+    @property
+    def border(self) -> tuple[int, ...]:
+        """The color of the borders of `fit: pad`, 0 to 255, by channel."""
+        return tuple(self._border_C.tolist())
 
     @property
     def extensions(self) -> tuple[str, ...]:
@@ -168,6 +174,12 @@ class ImageModality(Modality):
         """Return random pixels at `size`, uint8."""
         shape = (count, self.channels, *self.size)
         return ImageBatch(torch.randint(256, shape, generator=rng, dtype=torch.uint8))
+
+    def compare(
+        self, prepare: Callable[[Image.Image], torch.Tensor], mean: Sequence[float], std: Sequence[float]
+    ) -> float:
+        """Return how another library's preparation of images differs from this one: see `pixel_difference`."""
+        return pixel_difference(self, prepare, mean, std)
 
     def notes(self, raws: Sequence[Any]) -> list[str]:
         """Say how images are brought to `size`, of which files one frame is read, and which pixels are nearly black."""

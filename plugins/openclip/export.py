@@ -100,14 +100,20 @@ class OpenClip(Exporter):
         with torch.no_grad():
             images = theirs.encode_image(torch.stack([preprocess(image) for image in samples]))
             texts = theirs.encode_text(tokenizer(list(TEXTS)))
+        vision = model.learner.encoder(names["vision"])
         found = {
+            "pixels of images of other shapes": model.plan.modalities[names["vision"]].compare(
+                preprocess, vision.mean, vision.std
+            ),
             "images": largest_difference(ours[names["vision"]], images, "images", tolerance),
             "texts": largest_difference(ours[names["text"]], texts, "texts", tolerance),
         }
-        takes = (
+        takes = [
             "Its own transform prepares images of Pillow, and its own tokenizer texts; embeddings are of the joint "
-            "space, to which the map of the objective is folded into the towers.",
-        )
+            "space, to which the map of the objective is folded into the towers."
+        ]
+        if size[0] != size[1] and model.plan.modalities[names["vision"]].fit_to_size == "crop":
+            takes.append("To an oblong size it resizes by bicubic interpolation, and the run by bilinear.")
         return Verification("open_clip_torch", found, takes)
 
     def _written(self, tensor):

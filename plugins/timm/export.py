@@ -14,6 +14,8 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """The file names that timm expects."""
 IMAGES = 7
 """Random images on which both are compared."""
+CROP_MODES = {"crop": "center", "pad": "border", "stretch": "squash"}
+"""How the modality brings images to its size -> timm's word for it."""
 
 
 class Timm(Exporter):
@@ -34,7 +36,9 @@ class Timm(Exporter):
     def export(self, model, folder):
         """Write the folder."""
         name, tower = self._tower(model)
-        size = list(model.plan.modalities[name].size)
+        modality = model.plan.modalities[name]
+        _require_border(modality, tower["mean"])
+        size = list(modality.size)
         shape = [len(tower["mean"]), *size]
         config = {
             "architecture": tower["architecture"],
@@ -46,7 +50,7 @@ class Timm(Exporter):
                 "fixed_input_size": "img_size" in tower["model_args"],
                 "interpolation": "bilinear",
                 "crop_pct": 1.0,
-                "crop_mode": "center",
+                "crop_mode": CROP_MODES[modality.fit_to_size],
                 "mean": tower["mean"],
                 "std": tower["std"],
             },
@@ -70,23 +74,26 @@ class Timm(Exporter):
         modality, encoder = model.plan.modalities[name], model.learner.encoder(name).eval()
         theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         data = timm.data.resolve_model_data_config(theirs)
+        found = {}
         batch = modality.random_batch(IMAGES, False, torch.Generator().manual_seed(0))
         if modality.channels == 3:
             transform = timm.data.create_transform(**data, is_training=False)
             images = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in batch.pixels]
             prepared = torch.stack([transform(image) for image in images])
+            found["pixels of images of other shapes"] = modality.compare(transform, data["mean"], data["std"])
         else:
             mean, std = (torch.tensor(data[key])[:, None, None] for key in ("mean", "std"))
             prepared = (batch.pixels / 255 - mean) / std
         with torch.no_grad():
             difference = largest_difference(encoder(batch).pooled, theirs(prepared), "features")
+            found = {f"features of {IMAGES} images": difference, **found}
         side = " x ".join(map(str, modality.size))
         takes = (
             f"It takes float images ({modality.channels}, {side}), normalized; timm's transform resizes, crops and "
             "normalizes images of Pillow, with the size, mean and standard deviation in config.json.",
             "It gives pooled features; what lies behind the encoder is not in it.",
         )
-        return Verification("timm", {f"features of {IMAGES} images": difference}, takes)
+        return Verification("timm", found, takes)
 
     def _tower(self, model):
         """Return the name of the modality, and its encoder as timm makes it."""
@@ -105,3 +112,15 @@ class Timm(Exporter):
             raise SensoriumError(not_found(problem, name, there, f"it has those of {', '.join(there)}"))
         encoder = there[name]
         return name, encoder.tower_of("timm", torch.eye(encoder.dim))
+
+
+def _require_border(modality, mean):
+    """Refuse borders of another color than timm's, which is the mean that it subtracts."""
+    theirs = tuple(round(255 * value) for value in mean)
+    if modality.fit_to_size != "pad" or modality.border == theirs:
+        return
+    ours, wanted = (f"#{''.join(f'{value:02x}' for value in color)}" for color in (modality.border, theirs))
+    raise SensoriumError(
+        f"The run pads images with the color {ours} (fit: pad), and timm with the mean of the normalization, {wanted}: "
+        f"train with background: '{wanted}', or with another fit, or choose the format 'encoders', which takes any."
+    )

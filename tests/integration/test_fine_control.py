@@ -170,6 +170,12 @@ def test_a_teacher_and_an_average_are_those_of_merged_weights(base, tmp_path):
         sensorium.export(tmp_path / "run", tmp_path / "out", "lora")
 
 
+def test_an_average_without_an_adapter_is_no_merged_one(base, tmp_path):
+    trained(tmp_path / "run", "byol", {"ema": 0.5}, weights=str(base))
+    with pytest.raises(RunError, match="The run has no adapter to export: train one with"):
+        sensorium.export(tmp_path / "run", tmp_path / "out", "lora")
+
+
 def test_an_adapter_is_exported_in_the_layout_of_peft(base, adapted, tmp_path):
     lines = sensorium.export(adapted.run.folder, tmp_path / "out", "lora")
     assert lines.startswith("adapted = peft.PeftModel.from_pretrained(base")

@@ -5,6 +5,7 @@ import torch
 
 import sensorium
 from sensorium.errors import DataError, RunError
+from sensorium.plugins.contrastive.simclr import SimCLR
 from sensorium.recipe import read_recipe
 from sensorium.runs.run import Run
 from tests import toys
@@ -55,6 +56,26 @@ def test_a_run_that_failed_before_it_learned_may_be_tried_again(tmp_path):
     assert model.run.status()["state"] == "finished"
     with pytest.raises(RunError, match="exists and is not empty"):  # what was learned is left alone
         sensorium.fit(recipe, source=toys.vectors(), run_dir=run, extensions=extensions)
+
+
+def test_a_run_without_a_checkpoint_can_only_begin_anew(tmp_path, monkeypatch):
+    run, extensions = tmp_path / "run", toys.extensions()
+
+    def stop(*_, **__):
+        raise RuntimeError("stopped")
+
+    given = {"source": toys.vectors(), "run_dir": run, "extensions": extensions}
+    monkeypatch.setattr(SimCLR, "forward", stop)
+    with pytest.raises(RuntimeError, match="stopped"):
+        sensorium.fit(toys.recipe(), **given)
+    monkeypatch.undo()
+    with pytest.raises(RunError, match=rf"no checkpoint: .* start it anew .* --run-dir {run} --resume auto\."):
+        sensorium.load(run, extensions=extensions)
+    with pytest.raises(RunError, match=r"has no checkpoint 'last'; it has: none, so that .* anew \(--resume auto\)"):
+        sensorium.load(run, "last", extensions=extensions)
+    with pytest.raises(RunError, match=r"exists and is not empty: .* --resume auto begins it anew"):
+        sensorium.fit(toys.recipe(), **given)
+    assert sensorium.fit(toys.recipe(), resume="auto", **given).run.is_finished
 
 
 def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):

@@ -54,6 +54,8 @@ class ParquetSource(RowSource):
         options: of the file system behind an address: its `storage_options` in fsspec, such as {anon: true}.
     """
 
+    extensions = (*PARQUET, *ARROW)
+
     def __init__(
         self,
         path: str | list[str] | None = None,

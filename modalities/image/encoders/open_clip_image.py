@@ -80,7 +80,7 @@ class OpenClipImage(Encoder):
         self.mean, self.std, self.size = mean or self._ways[0]["mean"], std or self._ways[0]["std"], modality.size
         self.normalize = Normalize(3, self.mean, self.std)
         self.normalize_targets = normalize_targets
-        self._resize_mode, self._background = RESIZE_MODES[modality.fit_to_size], modality.background
+        self._resize_mode, self._fill = RESIZE_MODES[modality.fit_to_size], list(modality.background)
         self.dim = self.config["embed_dim"]
 
     @classmethod
@@ -146,7 +146,7 @@ class OpenClipImage(Encoder):
                 "std": list(self.std),
                 "interpolation": "bilinear",
                 "resize_mode": self._resize_mode,
-                **({"fill_color": self._background[0]} if self._resize_mode == "longest" else {}),
+                **({"fill_color": self._fill} if self._resize_mode == "longest" else {}),
             },
         }
 

@@ -16,7 +16,7 @@ from sensorium import BadSample, OpenedAgain, Record, RecordColumns, TableReader
 from sensorium.contracts.record_columns import Column, label_column
 from sensorium.errors import DataError, Location
 from sensorium.modalities.molecule.scaffolds import murcko_scaffold, scaffold_split
-from sensorium.modalities.molecule.sources.formats import MoleculeFile, open_molecules
+from sensorium.modalities.molecule.sources.formats import SDF, SMILES, MoleculeFile, open_molecules
 
 SCAFFOLD = "scaffold"
 
@@ -41,6 +41,8 @@ class MoleculeFiles(OpenedAgain):
         encoding: of a table of text without a byte-order mark, such as cp1252; default utf-8.
         field: the field of the molecules.
     """
+
+    extensions = (*SMILES, *SDF, *TableReader.EXTENSIONS)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sensorium.errors import DataError
-from sensorium.modalities.timeseries.sources.formats import read
+from sensorium.modalities.timeseries.sources.formats import FORMATS, read
 from sensorium.modalities.timeseries.sources.recordings import LabelAt, Recording, RecordingSource, SlidingWindow
 
 
@@ -27,6 +27,8 @@ class SeriesFiles(RecordingSource):
         label_at: a window's label, where steps have their own: the "most" frequent one, or that of the "last" step.
         field: the field of the time series.
     """
+
+    extensions = tuple(FORMATS)
 
     def __init__(
         self,

@@ -40,6 +40,8 @@ class SpectraTable(RecordingSource):
         field: the field of the spectra.
     """
 
+    extensions = TableReader.EXTENSIONS
+
     def __init__(
         self,
         path: str | list[str],

@@ -67,6 +67,8 @@ class SeriesTable(RecordingSource):
         field: the field of the time series.
     """
 
+    extensions = TableReader.EXTENSIONS
+
     def __init__(
         self,
         path: str | list[str],

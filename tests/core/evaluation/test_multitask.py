@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
-from sensorium.evaluation.multitask import Multitask
+from sensorium.evaluation.multitask import Multitask, _tasks
 from tests.core.evaluation.tables_of_records import table
 
 
@@ -49,6 +49,10 @@ def test_only_tasks_with_both_classes_count():
     assert evaluator.measure(test)["ROC-AUC"] > 0.98
     assert evaluator.notes() == ["2 tasks", "3 tasks with only one class in a part excluded"]
     assert evaluator.chance(test) == {"ROC-AUC": 0.5}
+
+
+def test_one_task_is_no_several():
+    assert [_tasks(count) for count in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]
 
 
 def test_refuses_classes_and_empty_tasks():

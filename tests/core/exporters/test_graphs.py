@@ -67,6 +67,21 @@ def test_what_another_library_computes_otherwise_is_an_error():
         traceable.compare(fail)
 
 
+def test_the_shortest_length_is_found():
+    traceable = Traceable.of(models.texts(), None, "onnx")
+
+    def run(tensors):
+        length = tensors["ids"].shape[1]
+        if length < 3:
+            raise ValueError("too short")
+        return {"features": traceable.module(*tensors.values())[0] + (length < 5)}
+
+    assert traceable.shortest(run) == 5
+    assert "The shortest length that it takes is 5." in traceable.takes(run)
+    of_images = Traceable.of(models.vit(), None, "onnx")
+    assert of_images.shortest(lambda tensors: {"features": of_images.module(*tensors.values())[0]}) is None
+
+
 def test_sizes_that_vary_are_read_off_batches():
     of = Traceable.of(models.texts(), None, "onnx")
     assert of.varying == {"ids": {0: "batch", 1: "length"}, "mask": {0: "batch", 1: "length"}}

@@ -12,6 +12,7 @@ from sensorium.errors import RecipeError
 from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.baseline import forest_outputs
 from sensorium.finetuning.tasks import Classification, MultitaskClassification
+from sensorium.registration.options import check_options
 
 NAMES = ["rare"] * 4 + ["often"] * 36
 
@@ -75,3 +76,12 @@ def test_names_and_numbers_that_fit_nothing_are_told():
         MultitaskClassification(None, "a", {"z": 2.0}).check_labels(labels)
     with pytest.raises(RecipeError, match="has 0 for 'rare': a weight is above 0"):
         Classification("y", "a", {"rare": 0.0})
+
+
+@pytest.mark.parametrize("weights", [{"true": 5.0}, {"True": 5.0}, {True: 5.0}])
+def test_classes_that_are_true_and_false_have_the_names_of_yaml(weights):
+    given = check_options(Classification, {"class_weights": weights}, "finetune.task", ("label", "modality"))
+    task = Classification("y", "a", **given)
+    task.check_labels({"y": np.array([True, False, None], object)})
+    task.fit(table(y=[True, False, True, False]))
+    assert dict(zip(task.classes, task.weight_K.tolist(), strict=True)) == {True: 5.0, False: 1.0}

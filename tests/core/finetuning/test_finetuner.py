@@ -15,6 +15,7 @@ import torch
 import sensorium
 from sensorium import Record, SensoriumError, Source
 from sensorium.errors import DataError, Interrupted
+from sensorium.evaluation.labels import choose_column
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.loop import EncoderWithHead
@@ -383,6 +384,18 @@ def test_weighted_classes_choose_the_epoch_by_balanced_accuracy(run, tmp_path):
     assert "L2 penalty" in " ".join(done.table.row("linear probe").notes), "the linear probe is weighted too"
     with pytest.raises(SensoriumError, match="names 'x', which is no class of 'class'"):
         tuned(run, tmp_path / "typo", "finetune.task={name: classification, class_weights: {x: 2}}")
+
+
+def test_records_without_labels_and_several_modalities_are_told(run, tmp_path):
+    class Unlabeled(Marked):
+        def key(self, index):
+            return Record(f"r{index}", {}, {}, self.parts[index])
+
+    for task in ("classification", "multitask"):
+        with pytest.raises(SensoriumError, match=r"The records have no labels to fine-tune on: .*data\.source\.labels"):
+            tuned(run, tmp_path / task, f"finetune.task={task}", "finetune.labels=null", source=Unlabeled())
+    with pytest.raises(SensoriumError, match=r"Name the modality by finetune\.modality=NAME; the run has: a, b\."):
+        choose_column("modality", None, ["a", "b"], "finetune.modality")
 
 
 def test_no_val_part_means_folds(run, tmp_path):

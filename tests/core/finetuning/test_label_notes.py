@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from sensorium import Record
-from sensorium.finetuning.label_notes import label_notes
+from sensorium.finetuning.label_notes import _unknown_classes, label_notes
 from sensorium.recipe.schema import Finetune
 
 
@@ -30,3 +30,12 @@ def test_few_labels_are_a_draw():
     assert "4 of 6 labeled records of the train part are used in each draw, another one for each seed" in notes(
         label_fraction=0.7
     )
+
+
+def test_one_record_has_a_class_of_its_own():
+    known = SimpleNamespace(
+        table=SimpleNamespace(labels={"kind": np.array(["a", "b"])}), task=SimpleNamespace(is_regression=False)
+    )
+    test = [Record(str(number), {}, {"kind": kind}) for number, kind in enumerate("abcc")]
+    assert _unknown_classes(known, ["kind"], test[:3])[0].startswith("1 record of the test part has a class that no")
+    assert _unknown_classes(known, ["kind"], test)[0].startswith("2 records of the test part have a class that no")

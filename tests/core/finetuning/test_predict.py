@@ -7,6 +7,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -112,6 +113,86 @@ def test_labels_need_not_be_there(tmp_path):
     done = sensorium.predict(tmp_path / "tuned", str(tmp_path / "new.csv"), tmp_path / "out.csv", **given)
     assert (done.records, done.predicted, done.missing, done.unreadable) == (2, 1, 1, 0)
     assert "1 of 2 have no value." in str(done)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """A folder of one table in several forms, and runs fine-tuned on it by one file, several, and one of each split."""
+    folder = tmp_path_factory.mktemp("tables")
+    names = ["train"] * 24 + ["test"] * 16
+    table = pa.table(
+        {
+            "name": [f"r{at}" for at in range(40)],
+            "words": [toys.vectors()[at].values["a"] for at in range(40)],
+            "kind": [f"of {at % 2}" for at in range(40)],
+            "part": names,
+        }
+    )
+    parts = {"all": table, "train": table.slice(0, 24), "test": table.slice(24)}
+    for name, rows in parts.items():
+        pq.write_table(rows, folder / f"{name}.parquet")
+        rows.to_pandas().to_csv(folder / f"{name}.csv", index=False)
+        rows.to_pandas().to_json(folder / f"{name}.jsonl", orient="records", lines=True)
+    paths = {
+        "one": f"path: {folder}/all.csv, split: part",
+        "several": f"path: [{folder}/train.csv, {folder}/test.csv], split: part",
+        "of splits": f"splits: {{train: {folder}/train.csv, test: {folder}/test.csv}}",
+        "parquet": f"path: {folder}/all.parquet, split: part",
+    }
+    given = {"extensions": toys.extensions()}
+    for name, path in paths.items():
+        source = "parquet" if name == "parquet" else "table, delimiter: ',', format: csv"
+        source = f"data.source={{name: {source}, {path}, columns: {{a: words}}, id: name, labels: [kind]}}"
+        sensorium.fit(toys.recipe(), [source], run_dir=folder / f"{name}-run", evaluate=False, **given)
+        changes = ["finetune.labels=[kind]", *QUICK[:2], *BRIEF, "finetune.trees=2"]
+        sensorium.finetune(folder / f"{name}-run", changes, run_dir=folder / name, start="trained", **given)
+    return folder
+
+
+def rows_of(tables, run, source, tmp_path, **options):
+    out = tmp_path / "out.parquet"
+    sensorium.predict(tables / run, str(tables / source), out, extensions=toys.extensions(), **options)
+    return pq.read_table(out).to_pydict()
+
+
+@pytest.mark.parametrize("run", ["one", "several", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_table_of_any_ending_is_read_with_the_options_of_the_run(tables, tmp_path, run, ending):
+    rows = rows_of(tables, run, f"all.{ending}", tmp_path, part="test")
+    assert rows["id"] == of_finetune(tables / run)["id"].tolist() == [f"r{at}" for at in range(24, 40)]
+    assert rows["prediction"] == of_finetune(tables / run)["prediction"].tolist()
+    assert len(rows_of(tables, run, f"all.{ending}", tmp_path)["id"]) == 40
+
+
+def test_a_file_of_each_split(tables, tmp_path):
+    theirs = of_finetune(tables / "of splits")
+    for ending in ("csv", "parquet"):
+        assert rows_of(tables, "of splits", f"test.{ending}", tmp_path)["id"] == theirs["id"].tolist()
+    rows = rows_of(tables, "of splits", "test.csv", tmp_path, part="test")
+    assert (rows["id"], rows["prediction"]) == (theirs["id"].tolist(), theirs["prediction"].tolist())
+    with pytest.raises(DataError, match=r"and '.*all.csv' is not that of part 'test': .*\(--part all\)"):
+        rows_of(tables, "of splits", "all.csv", tmp_path, part="test")
+
+
+def test_records_without_the_ids_of_the_run_are_named_by_their_row(tables, tmp_path, caplog):
+    table = pq.read_table(tables / "all.parquet")
+    pq.write_table(table.select(["words"]), tables / "unnamed.parquet")
+    assert rows_of(tables, "one", "unnamed.parquet", tmp_path)["id"] == [str(row) for row in range(40)]
+    assert "has no column 'name', the run's ids: its records are named by their row" in caplog.text
+
+
+def test_columns_of_labels_do_not_become_channels(tmp_path):
+    rows = [(f"s{at}", step, np.sin(step * (0.2 + at % 2)), "ab"[at % 2]) for at in range(24) for step in range(8)]
+    table = pa.table(dict(zip(["name", "time", "x", "kind"], map(list, zip(*rows, strict=True)), strict=True)))
+    pq.write_table(table, tmp_path / "labeled.parquet")
+    source = f"{{name: series-table, path: {tmp_path}/labeled.parquet, id: name, time: time, labels: [kind]}}"
+    changes = [f"data.source={source}", "train.steps=1", "data.batch=8"]
+    sensorium.fit("ts2vec", changes, run_dir=tmp_path / "run", evaluate=False)
+    changes = ["finetune.labels=[kind]", *QUICK[:2], *BRIEF, "finetune.trees=2"]
+    sensorium.finetune(tmp_path / "run", changes, run_dir=tmp_path / "tuned", start="trained")
+    table.to_pandas().to_csv(tmp_path / "labeled.csv", index=False)
+    done = sensorium.predict(tmp_path / "tuned", str(tmp_path / "labeled.csv"), tmp_path / "out.csv")
+    assert (done.records, done.predicted) == (24, 24)
 
 
 def test_memory_holds_one_row_group(tmp_path, monkeypatch):

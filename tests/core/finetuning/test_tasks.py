@@ -166,3 +166,11 @@ def test_several_labels_of_one_class_each_are_no_task():
         fitted(MultitaskClassification(None, "a"), x=[1, 1, None], y=["no", "no", "no"])
     task = fitted(MultitaskClassification(None, "a"), x=[1, "unknown", 1], y=["no", "no", "no"])
     assert task.positive == {"x": "unknown"}
+
+
+def test_sentences_name_the_keys_of_finetune():
+    continuous = labeled(np.zeros((8, 1)), y=[number + 0.5 for number in range(8)])
+    with pytest.raises(SensoriumError, match=r"'y' is continuous: .* Set finetune\.task=regression, or give classes\."):
+        Classification("y", "a").fit(continuous)
+    with pytest.raises(SensoriumError, match=r"'y' has 8 classes, a task has two: name the others by finetune\.labels"):
+        MultitaskClassification(["y"], "a").fit(continuous)

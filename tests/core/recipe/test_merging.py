@@ -157,3 +157,11 @@ def test_numbers_of_elements_are_those_before_any_is_taken_away(extensions, over
     raw = {"base": "clip-mae", "objective": ["clip", {"name": "mae", "on": "image"}, {"name": "simclr", "on": "image"}]}
     found = read_recipe(raw, extensions.registry, overrides).objective
     assert [(term.name, term.weight) for term in found] == left
+
+
+def test_one_text_is_no_list_of_overrides():
+    for given in ("train.steps=3", ["data.batch=2", *"train.steps=3"]):
+        with pytest.raises(
+            RecipeError, match=r"Overrides are a list of texts, such as \['train\.steps=100'\], not one"
+        ):
+            read_recipe("mae", load_extensions().registry, given)

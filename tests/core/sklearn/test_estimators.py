@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import sensorium
 from sensorium.errors import Interrupted
+from sensorium.finetuning.finetuner import Finetuner
 from sensorium.sklearn import SSLClassifier, SSLRegressor, SSLTransformer
 from tests.core.sklearn.tiny import TINY, series
 
@@ -72,6 +73,66 @@ def test_few_labels_are_learned_from_and_the_others_only_pretrained_on(run):
     of_few = SSLClassifier(**options).fit(X, few).predict_proba(X)
     of_these = SSLClassifier(**options).fit(X[:16], Y[:16]).predict_proba(X)
     assert np.allclose(of_few, of_these, atol=1e-6), "records without a label teach the head nothing"
+
+
+AMOUNTS = ["finetune.labels_per_class=3", "finetune.label_fraction=0.4"]
+
+
+@pytest.mark.parametrize("amount", AMOUNTS)
+def test_few_of_the_labels_are_drawn(run, monkeypatch, amount):
+    drawn = []
+    read = Finetuner.read
+    monkeypatch.setattr(Finetuner, "read", lambda self: drawn.append(self.train.tolist()) or read(self))
+    for seed in (0, 0, 1):
+        SSLClassifier(overrides=[*TINY, amount], run=run, random_state=seed, device="cpu").fit(X, Y)
+    assert drawn[0] == drawn[1] != drawn[2]
+    if "per_class" in amount:
+        assert sorted(Y[drawn[0]]) == ["down"] * 3 + ["up"] * 3
+    else:
+        assert len(drawn[0]) == 16
+
+
+def test_a_grid_compares_amounts_of_labels(run):
+    model = SSLClassifier(run=run, random_state=0, device="cpu")
+    grid = {"overrides": [[*TINY, f"finetune.labels_per_class={count}"] for count in (3, 8)]}
+    GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, Y)
+    few, many = (SSLClassifier(overrides=one, run=run, random_state=0, device="cpu") for one in grid["overrides"])
+    assert not np.array_equal(few.fit(X, Y).predict_proba(X), many.fit(X, Y).predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.test=0.5", "'data.test' has no place in an estimator, where all records are learned from"),
+        ("finetune.labels=[kind]", "'finetune.labels' has no place in an estimator, where y is what is learned"),
+        ("finetune.task=regression", "'finetune.task' has no place in an estimator, where a classifier learns classes"),
+        ("finetune={task: {name: classification, class_weights: balanced}}", r"'finetune\.task\.name' has no place"),
+        ("finetune.seeds=3", "'finetune.seeds' has no place in an estimator"),
+        ("finetune.labels_per_class=[3,8]", r"labels_per_class is a list, \[3, 8\], and an estimator learns from one"),
+        ("finetune.label_fraction=[0.1,1]", r"label_fraction is a list, .* each in a grid of overrides"),
+        ("finetune.label_fraction=0.1", r"There are 4 records to learn from, too few for 5 folds: give more labels\."),
+        ("finetune.labels_per_class=2", "There are 4 records to learn from, too few for 5 folds"),
+    ],
+)
+def test_overrides_that_an_estimator_decides_itself_are_refused(run, change, said):
+    with pytest.raises(ValueError, match=said):
+        SSLClassifier(overrides=[*TINY, change], run=run, device="cpu").fit(X, Y)
+
+
+def test_a_transformer_holds_nothing_out(run):
+    for change in ("data.val=0.2", "data.test=0.2"):
+        with pytest.raises(ValueError, match="has no place in an estimator, where all records are learned from"):
+            SSLTransformer(overrides=[*TINY, change], run=run, device="cpu").fit(X)
+
+
+def test_one_of_several_modalities_is_named_before_anything_is_trained():
+    with pytest.raises(ValueError, match=r"Name the modality by finetune\.modality=NAME; the run has: image, text\."):
+        SSLClassifier("image-text", device="cpu").fit(pd.DataFrame({"image": ["a.png"] * 8, "text": ["a"] * 8}), Y[:8])
+
+
+def test_one_text_is_no_list_of_overrides(run):
+    with pytest.raises(ValueError, match=r"Overrides are a list of texts, such as \['train.steps=100'\], not one text"):
+        SSLTransformer(overrides="train.steps=3", run=run, device="cpu").fit(X)
 
 
 def test_numbers(run):

@@ -153,3 +153,45 @@ def test_numbers_with_nan_are_no_missing_values():
     rows[2, 3:] = np.nan
     model = SSLTransformer(overrides=TINY, random_state=0, device="cpu").fit(rows)
     assert np.isfinite(model.transform(rows)).all()
+
+
+ONE_LENGTH = {
+    "series of arrays": pd.Series(list(X)),
+    "series of lists": pd.Series(X.tolist()),
+    "frame of arrays": pd.DataFrame({"wave": list(X)}),
+    "frame of lists": pd.DataFrame({"timeseries": X.tolist(), "n": range(6)}),
+    "list of lists": X.tolist(),
+    "list of arrays": list(X),
+}
+"""Kind of X -> the same series, all of one length."""
+
+
+@pytest.mark.parametrize("kind", ONE_LENGTH)
+def test_values_of_one_length_are_read_as_those_of_several(kind):
+    model = SSLTransformer(overrides=TINY, random_state=0, device="cpu")
+    expected = model.fit(X).transform(X)
+    assert np.allclose(model.fit(ONE_LENGTH[kind]).transform(ONE_LENGTH[kind]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [(8, 8), (8, 9)])
+def test_samples_with_their_rate_are_values(lengths):
+    clips = [(np.zeros(length), 8000) for length in lengths]
+    model = SSLTransformer()
+    for given in (clips, [list(clip) for clip in clips]):
+        assert len(read_records(model, given, ["audio"], fitting=True)["audio"]) == 2
+        assert model.n_features_in_ == 1
+
+
+def test_one_column_of_an_array_of_texts(transformer):
+    """As SimpleImputer hands it on."""
+    expected = transformer.fit(TEXTS).transform(TEXTS)
+    for column in (np.array(TEXTS, object)[:, None], np.array(TEXTS)[:, None]):
+        assert np.array_equal(transformer.fit(column).transform(column), expected)
+    with pytest.raises(ValueError, match="record 3 has no value of 'text'"):
+        transformer.transform(np.array(holed(3), object)[:, None])
+
+
+def test_rows_of_numbers_among_objects_stay_rows():
+    rows = [[1.0, None, 3.0], [4.0, 5.0, 6.0]]
+    for given in (rows, np.array(rows, object)):
+        assert read_records(SSLTransformer(), given, ["timeseries"], fitting=True)["timeseries"].shape == (2, 3)

@@ -40,12 +40,12 @@ def small(tmp_path):
         open_clip.add_model_config(tmp_path / f"{name}.json")
 
 
-def model_of(image="tiny-vit", text="tiny-vit", objective="clip", dim=16):
+def model_of(image="tiny-vit", text="tiny-vit", objective="clip", dim=16, **options):
     recipe = {
         "data": {},
         "modalities": {
             "image": {
-                "modality": {"name": "image", "size": 32},
+                "modality": {"name": "image", "size": 32, **options},
                 "views": "plain",
                 "encoder": {"name": "open-clip-image", "model": image},
             },
@@ -93,6 +93,19 @@ def test_open_clip_gives_equal_embeddings(architecture, objective, pictures, tmp
     assert theirs.logit_scale.item() == pytest.approx(1.5)
     if objective == "siglip":
         assert theirs.logit_bias.item() == pytest.approx(-10.0)
+
+
+@pytest.mark.parametrize("size", [32, [32, 48]])
+@pytest.mark.parametrize("options", [{"fit": "crop"}, {"fit": "stretch"}, {"fit": "pad", "background": "#20c010"}])
+def test_images_of_other_shapes_are_prepared_alike(size, options, tmp_path):
+    model = model_of(size=size, **options)
+    OpenClip().export(model, tmp_path)
+    assert "pixels of images of other shapes" in OpenClip().verify(model, tmp_path).differences
+    config = json.loads((tmp_path / "open_clip_config.json").read_text())
+    config["preprocess_cfg"]["resize_mode"] = "longest" if options["fit"] == "stretch" else "squash"
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(SensoriumError, match="difference of pixels of images of other shapes is"):
+        OpenClip().verify(model, tmp_path)
 
 
 def test_a_recipe_starts_from_an_exported_folder(pictures, tmp_path):
