@@ -250,7 +250,7 @@ def test_exports_say_how_images_were_brought_to_the_size(fit, word):
     encoder = OpenClipVisionTransformer(ImageModality(size=32, fit=fit, background="white"), "small-vit")
     preprocess = encoder.tower_of("open_clip", torch.eye(24))["preprocess"]
     assert preprocess["resize_mode"] == word
-    assert preprocess.get("fill_color") == (255 if fit == "pad" else None)
+    assert preprocess.get("fill_color") == ([255, 255, 255] if fit == "pad" else None)
 
 
 def test_stretched_images_are_asked_for(tmp_path, caplog):
