@@ -28,7 +28,7 @@ def pack(
     overrides: Sequence[str] = (),
     *,
     form: Form | None = None,
-    shard_bytes: int = 256 << 20,
+    shard_bytes: int = 256 * 10**6,
     decode: bool = False,
     quality: int | None = None,
     source: Any = None,

@@ -24,6 +24,8 @@ def _mappings_of_entries(section: type[BaseModel], above: tuple[str, ...] = ()) 
                 yield from _mappings_of_entries(choice, (*above, key))
 
 
+BARE = {"teacher": "weights"}
+"""Key of a recipe -> what a bare text there stands for, where it is no name of a part."""
 ENTRIES = frozenset(_mappings_of_entries(Recipe))
 """Where a recipe's entries (towers, evaluators) stand."""
 
@@ -94,7 +96,7 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
         elif isinstance(value, Mapping) and isinstance(new.get(key), list) and _numbers(value):
             new[key] = _with_elements(new[key], value, path)
         elif isinstance(value, Mapping) and value:
-            below = {"name": new[key]} if isinstance(new.get(key), str) else _entries(path, new.get(key))
+            below = {BARE.get(key, "name"): new[key]} if isinstance(new.get(key), str) else _entries(path, new.get(key))
             own_name = str(key) if above in ENTRIES else None
             same = isinstance(below, Mapping) and value.get("name") in (None, below.get("name", own_name))
             same = same and "share" not in value

@@ -13,7 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import soundfile
+import torch
 from PIL import Image, ImageDraw
+
+import sensorium
 
 RATE = 8000
 SMILES = [
@@ -57,10 +60,13 @@ def image_folder(folder: Path) -> None:
 
 
 def flat_folder(folder: Path) -> None:
-    """Images without classes; the same ones for all who name the folder."""
-    folder.mkdir(exist_ok=True)
+    """Images without classes, none like another; the same ones for all who name the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(90):
-        image(number, list(COLORS.values())[number % 3]).save(folder / f"{number:03}.png")
+        drawn, rng = image(number, list(COLORS.values())[number % 3]), np.random.default_rng(number)
+        for left, top, *color in rng.integers(0, (36, 36, 255, 255, 255), (8, 5)).tolist():
+            ImageDraw.Draw(drawn).rectangle((left, top, left + 10, top + 10), fill=tuple(color))
+        drawn.save(folder / f"{number:03}.png")
 
 
 def microscope_folder(folder: Path) -> None:
@@ -411,6 +417,53 @@ def dinov2(file: Path) -> None:
     torch.save(model.state_dict() | {"mask_token": torch.zeros(1, 384)}, file)
 
 
+def vit_tiny(path: Path) -> None:
+    """Weights of a small vision transformer of timm, as a file of others has them."""
+    import timm
+
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), path)
+
+
+def shop_csv(path: Path) -> None:
+    """Images with texts, categories and prices; of a second table half of the records are new."""
+    flat_folder(path.parent / "photos")
+    first = 0 if path.name == "shop.csv" else 45
+    rows = [
+        (i, f"photos/{i % 90:03}.png", f"a {('red car', 'cotton shirt')[i % 2]} {i}", ("car", "shirt")[i % 2], i % 40)
+        for i in range(first, first + 90)
+    ]
+    table(path, ("id", "image", "text", "category", "price"), rows)
+
+
+def pairs_run(folder: Path) -> None:
+    """A run of images and texts."""
+    place = folder.parent.parent
+    if not (place / "shop.csv").exists():
+        shop_csv(place / "shop.csv")
+    columns = {"image": "image", "text": "text"}
+    source = {"name": "table", "path": "shop.csv", "id": "id", "columns": columns, "labels": ["category", "price"]}
+    data = {"base": "image-text", "seed": len(folder.name), "data": {"source": source}}
+    sensorium.fit(data, ["evaluate.evaluators={knn: {label: category, modality: image}}"], run_dir=folder)
+
+
+def images_run(folder: Path) -> None:
+    """A run of images."""
+    flat_folder(folder.parent.parent / "photos")
+    data = {"base": "simclr", "data": {"source": {"name": "folder", "path": "photos"}}}
+    sensorium.fit(data, ["evaluate.evaluators={}"], run_dir=folder)
+
+
+def recipe_of(base: str, source: str, make: Callable[[Path], None], path: str) -> Callable[[Path], None]:
+    """Return what writes a recipe of a source, and the source's files."""
+
+    def write(file: Path) -> None:
+        if not (file.parent / path).exists():
+            make(file.parent / path)
+        file.write_text(f"base: {base}\ndata: {{source: {{name: {source}, path: {path}}}}}\n")
+
+    return write
+
+
 MATERIALS: dict[str, Callable[[Path], None]] = {
     "photos": flat_folder,
     "images": image_folder,
@@ -460,6 +513,16 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "Gestures_TRAIN.ts": gestures_ts,
     "Gestures_TEST.ts": gestures_ts,
     "notes.parquet": notes_parquet,
+    "vit_tiny.pth": vit_tiny,
+    "vit.pth": vit_tiny,
+    "more.csv": shop_csv,
+    "runs/first": pairs_run,
+    "runs/second": pairs_run,
+    "runs/image-text": pairs_run,
+    "runs/simclr": images_run,
+    "images.yaml": recipe_of("simclr", "folder", flat_folder, "scans"),
+    "recordings.yaml": recipe_of("byol-a", "folder", clip_folder, "clips"),
+    "molecules.yaml": recipe_of("molecules-descriptors", "molecules", library_smi, "library.smi"),
     "windows.npy": lambda path: np.save(path, draw().standard_normal((40, 2, 50)).cumsum(axis=2)),
 }
 """File or folder name -> what makes it."""

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "matrix": "tests/core/matrix/test_matrix.py",
     "replay": "tests/integration/test_nonfinite.py",
     "--nnodes": "needs two machines",
+    "browse": "tests/core/browsing/test_browser.py",
 }
 """What is not run here, and where it is."""
 SHIPPED = sorted((ROOT / "core" / "recipe" / "shipped").glob("*.yaml"))
@@ -86,7 +87,8 @@ def shortening(recipe, overrides):
 def make_materials(text: str, place: Path) -> None:
     """Make every file and folder that a text names."""
     for name, make in MATERIALS.items():
-        if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w-])", text) and not (place / name).exists():
+        is_named = re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w-])", text)
+        if is_named and f"--run-dir {name}" not in text and not (place / name).exists():
             make(place / name)
 
 
@@ -158,7 +160,7 @@ def test_everything_that_a_page_shows_runs_to_its_end(page, place):
 def test_every_shipped_recipe_runs_as_its_header_says(recipe, place):
     """Every command of the header, with all evaluators of the recipe."""
     text = recipe.read_text(encoding="utf-8")
-    lines = re.findall(r"^# (sensorium train [^(\n]*)", text, flags=re.MULTILINE)
+    lines = re.findall(r"^# (sensorium train [^(\n]*)", text.replace("\\\n#", ""), flags=re.MULTILINE)
     assert lines, "the header says how to run it"
     make_materials(text, place)
     for line in lines:

@@ -7,6 +7,7 @@ import pytest
 from sensorium.errors import RecipeError
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
+from sensorium.recipe.merging import merged
 from sensorium.recipe.reading import changes
 from sensorium.recipe.yaml_text import one_line, parse_yaml
 from sensorium.registration.discovery import load_extensions
@@ -165,3 +166,11 @@ def test_one_text_is_no_list_of_overrides():
             RecipeError, match=r"Overrides are a list of texts, such as \['train\.steps=100'\], not one"
         ):
             read_recipe("mae", load_extensions().registry, given)
+
+
+def test_options_over_a_bare_text_are_said_of_what_it_stands_for():
+    base = {"encoder": "cnn", "teacher": "runs/teacher"}
+    assert merged(base, {"encoder": {"width": 8}})["encoder"] == {"name": "cnn", "width": 8}
+    assert merged(base, {"teacher": {"dim": 8}})["teacher"] == {"weights": "runs/teacher", "dim": 8}
+    others = {"encoder": {"name": "timm"}, "weights": "vit.pth"}
+    assert merged(base, {"teacher": others})["teacher"] == others
