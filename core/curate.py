@@ -195,7 +195,7 @@ def clusters(
     count: int | None = None,
     least: int = 10,
     label: str | None = None,
-    prompts: Sequence[str] | str = (),
+    prompts: Sequence[str] | str | Path = (),
     prompt_modality: str | None = None,
     modality: str | None = None,
     part: str = "all",
@@ -243,7 +243,7 @@ def clusters(
     """
     options = ClusterOptions(method, count, least, seed)
     _require_place(out, ".png")
-    asked = _texts(prompts) if isinstance(prompts, str) else tuple(prompts)
+    asked = _texts(str(prompts)) if isinstance(prompts, str | Path) else tuple(prompts)
     if asked and space == "features":
         raise RunError("Prompts are compared in the space 'embedding', not in 'features'.")
 
@@ -371,7 +371,7 @@ def _texts(prompts: str) -> tuple[str, ...]:
     is_file = os.path.isfile(path)  # False, too, for prompts that are too long for a name
     if not is_file and "," not in prompts and path.suffix:
         raise RunError(f"There is no file of prompts '{prompts}'; prompts themselves stand with commas between.")
-    found = path.read_text(encoding="utf-8").splitlines() if is_file else prompts.split(",")
+    found = path.read_text(encoding="utf-8-sig").splitlines() if is_file else prompts.split(",")
     return tuple(text.strip() for text in found if text.strip())
 
 

@@ -11,9 +11,10 @@ import logging
 import os
 import sys
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -128,7 +129,7 @@ def shorten_text(text: str, size: int, width: float) -> str:
 
 def wrap_text(text: str, size: int, width: float) -> Iterator[str]:
     """Break text into lines of a width in pixels at most, between words where that is possible."""
-    line = ""
+    line, reach = "", int(width) + 1  # no line holds more characters than pixels
     for word in text.split():
         joined = f"{line} {word}" if line else word
         if text_width(joined, size) <= width:
@@ -136,13 +137,18 @@ def wrap_text(text: str, size: int, width: float) -> Iterator[str]:
             continue
         if line:
             yield line
-        while text_width(word, size) > width and len(word) > 1:
-            most = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or text_width(word[:n], size) <= width)
+        while text_width(word[:reach], size) > width and len(word) > 1:
+            lengths = range(1, min(len(word), reach))
+            most = max(1, bisect_right(lengths, width, key=partial(_width_of_start, word, size)))
             yield word[:most]
             word = word[most:]
         line = word
     if line:
         yield line
+
+
+def _width_of_start(word: str, size: int, count: int) -> float:
+    return text_width(word[:count], size)
 
 
 def text_image(text: str, side: int = 256) -> Image.Image:

@@ -14,10 +14,12 @@ import torch
 from sensorium.api.run_records import open_records
 from sensorium.checking.subject import Subject, find_subject
 from sensorium.checking.survey import fit_modalities
+from sensorium.contracts import Source
 from sensorium.curation.records import ComparedRecords, described
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.patience import Patience
+from sensorium.data.selected import whole_of
 from sensorium.data.splits import PARTS, assign_parts, numbers_of, require_part
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import find_device
@@ -98,20 +100,21 @@ class Curated:
                 )
             return use(self._of_file(EmbeddingFile(path)), None)
         subject = find_subject(self.target, self.overrides, self.extensions or load_extensions(), self.source)
-        self._require_apart(subject.data.source.options if subject.data.source else ())
+        options = subject.data.source.options if subject.data.source else {}
+        self._require_apart(subject.data.select, options, source=subject.source)
         return use(self._of_subject(subject), None)
 
-    def _require_apart(self, *read: object) -> None:
+    def _require_apart(self, *read: object, source: Source | None = None) -> None:
         """Raise an error where the file to write is one that is read."""
         if self.out is not None:
-            require_apart(self.out, *read)
+            require_apart(self.out, *read, endings=() if source is None else whole_of(source)[0].extensions)
 
     def _of_run(self, run: Path, use: Use[T]) -> T:
         """Use the records of a run, compared by its encoder."""
         model, evaluation = open_records(
             run, self.overrides, self.checkpoint, self.device, self.source, self.extensions, self.handed_in
         )
-        self._require_apart(evaluation.plan.source_options)
+        self._require_apart(Run(run).records_file, evaluation.plan.source_options, source=evaluation.source)
         if self.vectors is not None:
             file = EmbeddingFile(self.vectors)
             space = self._space_of(file)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sensorium.api.run_records import open_records
+from sensorium.data.selected import whole_of
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.of_run import require_same, with_positions
 from sensorium.errors import RunError
@@ -85,7 +86,13 @@ def mine(
         require_own_sheet(Path(out).with_suffix(".png"))
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     if out is not None:
-        require_apart(out, vectors, evaluation.plan.source_options)
+        require_apart(
+            out,
+            vectors,
+            evaluation.plan.recipe.data.negatives,
+            evaluation.plan.source_options,
+            endings=whole_of(evaluation.source)[0].extensions,
+        )
     options = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
     searched = IndexOptions(index, nprobe, ef_search, model.plan.recipe.seed)
 

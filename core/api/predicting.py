@@ -16,6 +16,7 @@ from sensorium.contracts import Source
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.patience import Patience
+from sensorium.data.selected import whole_of
 from sensorium.data.splits import PARTS, assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import find_device, gains_from_pinning
@@ -132,10 +133,11 @@ def predict(
     changes = ["data.max_bad=1", *everything, *words, *overrides]
     place = find_device(device, "--device")
     model, plan, records = open_run(run, changes, "final", given, extensions, {}, place, handed_in)
-    require_apart(out, plan.source_options)
+    table = out.with_suffix(".unreadable.csv")
+    for written in (out, table):
+        require_apart(written, plan.source_options, endings=whole_of(records)[0].extensions)
     predictor = Predictor.of(model, opened, extensions)
     positions = _positions(plan, records, part)
-    table = out.with_suffix(".unreadable.csv")
     table.unlink(missing_ok=True)
     bad = UnreadableRecords(len(records), plan.recipe.data.max_bad, table)
     with numeric_settings(plan.recipe.train):

@@ -32,6 +32,8 @@ MOST = 0.5
 """Least fraction of the values of a field that a modality has to decode."""
 FITTED = 1000
 """Records that the modalities of a source alone are fitted to: their lengths and categories are estimates."""
+LONGEST_PATH = 4096
+"""Characters of a text that may name a file."""
 NONSENSE = "no value of any kind: \x01"
 """What only a modality decodes that takes any text."""
 
@@ -228,7 +230,7 @@ def _try(source: Source, positions: np.ndarray, column: str, name: str, registry
         return _Trial()
     modality: Modality = maker(registry, "modalities", Part(name=name), "modality")()
     raws = list(raw_values(source, positions, column, modality))
-    endings = [Path(raw).suffix.lower() for raw in raws if isinstance(raw, str)]
+    endings = [Path(raw).suffix.lower() for raw in raws if isinstance(raw, str) and _may_be_path(raw)]
     names_files = modality.reads_files and 2 * sum(e in modality.extensions for e in endings) > len(raws)
     try:
         if raws and not modality.is_fitted:
@@ -237,6 +239,10 @@ def _try(source: Source, positions: np.ndarray, column: str, name: str, registry
         return _Trial(names_files=names_files)
     decoded = sum(_decodes(modality, raw) for raw in raws)
     return _Trial(round(decoded / max(len(raws), 1), 2), names_files, bool(raws) and _decodes(modality, NONSENSE))
+
+
+def _may_be_path(text: str) -> bool:
+    return len(text) <= LONGEST_PATH and len(text.splitlines()) == 1
 
 
 def _decodes(modality: Modality, raw: Any) -> bool:

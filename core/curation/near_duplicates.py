@@ -29,7 +29,7 @@ LEAST = 0.8
 """Pairs of a lower cosine are not looked at, unless the threshold is lower."""
 FEW = 20
 """Records that differ from each other, below which a cosine of two says little."""
-MANY = 0.05
+MANY = 0.1
 """Share of records that are copies, from which on they are left out of what is whitened."""
 NONE = -1
 log = logging.getLogger("sensorium")

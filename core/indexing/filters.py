@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sensorium.embeddings.table import LABEL
+from sensorium.errors import clipped
 
-WORDS = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"|[^\W\d][\w.]*")
-"""Strings, quoted names and bare names of a condition."""
+WORDS = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"|[^\W\d][\w.]*")
+"""Comments, strings, quoted names and bare names of a condition."""
 PLACES = re.compile(r",? ?/\S+\.rs:\d+:\d+")
 """Places in the program of the database, which its errors name."""
 MARKS = re.compile(r"sql parser error: |Error during planning: |Invalid user input: |Schema error: |Invalid input, ")
@@ -36,7 +37,7 @@ def with_stored_names(where: str, names: Mapping[str, str]) -> str:
 
     def stored(found: re.Match[str]) -> str:
         word = found[0]
-        if word.startswith("'"):
+        if word.startswith(("'", "--", "/*")):
             return word
         name = word[1:-1] if word[0] in '`"' else word
         return f"`{names[name]}`" if name in names else word
@@ -70,4 +71,4 @@ def reason_of(error: Exception) -> str:
     reason = MARKS.split(said)[-1].partition(", found:")[0].rstrip(". ")
     while reason.endswith(")") and reason.count(")") > reason.count("("):
         reason = reason[:-1]
-    return reason
+    return clipped(reason)

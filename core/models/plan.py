@@ -113,9 +113,9 @@ class Plan:
 
     @property
     def source_options(self) -> dict[str, Any]:
-        """The options of the source that the recipe names, the files that it reads among them."""
+        """The options of the source that the recipe names, and what is selected of it: the files are among them."""
         named = self.recipe.data.source
-        return {} if named is None else named.options
+        return {"select": self.recipe.data.select, **({} if named is None else named.options)}
 
     def open_source(self, given: Any = None) -> Source:
         """Return what was handed in as a source (see `as_source`), or else the source that the recipe names.

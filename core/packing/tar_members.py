@@ -36,7 +36,8 @@ def members_of(layout: Layout, row: Mapping[str, Any]) -> Iterator[tuple[str | N
     The first of several values is "0.FIELD.EXTENSION".
     """
     columns = [layout.id, *layout.labels.values(), layout.split, layout.group, *(layout.time or ())]
-    said = {name: _plain(row[name]) for name in columns if name is not None and row[name] is not None}
+    # With what a record lacks, as null: a label that none has is a label still.
+    said = {name: None if row[name] is None else _plain(row[name]) for name in columns if name is not None}
     yield None, "json", json.dumps(said, ensure_ascii=False).encode()
     for field, value in layout.values.items():
         cells = row[value.name] or [] if value.is_list else [row[value.name]]

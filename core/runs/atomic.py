@@ -7,11 +7,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 
 from sensorium.errors import RunError
 
+LONGEST_PATH = 4096
+"""Characters of a text that may be a pattern of files."""
 TEMPORARY = ".tmp"
 """The end of the name that a file has while it is written; it starts with a dot."""
 
@@ -43,19 +46,35 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def require_apart(out: str | Path, *read: object) -> None:
+def require_apart(out: str | Path, *read: object, endings: Sequence[str] = ()) -> None:
     """Raise an error where the file to write is one that is read.
 
     Args:
         out: the file to write.
-        read: what is read: paths, or options of a source, of which the texts that are files count.
+        read: what is read: paths, or options of a source, of which the texts that are files, folders, or patterns of
+            files count.
+        endings: of the files that are read of a folder.
 
     Raises:
         RunError: when one of them is the file.
     """
+    if not os.path.isfile(out):
+        return
+    is_of_folders = Path(out).suffix.lower() in endings
     for place in _texts_of(read):
-        if os.path.isfile(out) and os.path.isfile(place) and os.path.samefile(out, place):
+        if any(os.path.samefile(out, file) for file in _files_of(place, is_of_folders)):
             raise RunError(f"'{out}' is read by this very command, and would be replaced: name another file to write.")
+
+
+def _files_of(place: str, is_of_folders: bool) -> Iterator[str]:
+    """Yield the files that a path or a pattern names, and, where these are read, those in a folder."""
+    if os.path.isfile(place):
+        yield place
+    elif os.path.isdir(place):
+        for folder, _, names in os.walk(place) if is_of_folders else ():
+            yield from (os.path.join(folder, name) for name in names)
+    elif len(place) <= LONGEST_PATH and any(mark in place for mark in "*?["):
+        yield from filter(os.path.isfile, glob(place, recursive=True))
 
 
 def _texts_of(value: object) -> Iterator[str]:

@@ -17,7 +17,7 @@ from sensorium.modalities.image.decode import LUMA, MAX_PIXELS, PixelReader
 from sensorium.modalities.image.descriptors import descriptor_names, descriptors
 from sensorium.modalities.image.facts import image_facts
 from sensorium.modalities.image.notes import image_notes
-from sensorium.modalities.image.other_preparation import pixel_difference
+from sensorium.modalities.image.other_preparation import BETWEEN_PIXELS, pixel_difference
 from sensorium.modalities.image.resize import Fit, downscale, fit_to, whole_canvas
 from sensorium.modalities.image.tensors import check_axes, checked_pixels, downscale_batch, fit_batch
 
@@ -174,6 +174,9 @@ class ImageModality(Modality):
         """Return random pixels at `size`, uint8."""
         shape = (count, self.channels, *self.size)
         return ImageBatch(torch.randint(256, shape, generator=rng, dtype=torch.uint8))
+
+    cropping_note = BETWEEN_PIXELS
+    """What the card of an export says of another library's crops."""
 
     def compare(
         self, prepare: Callable[[Image.Image], torch.Tensor], mean: Sequence[float], std: Sequence[float]

@@ -15,6 +15,11 @@ from sensorium import largest_difference
 if TYPE_CHECKING:
     from sensorium.modalities.image.modality import ImageModality
 
+BETWEEN_PIXELS = (
+    "Images whose crop begins between two pixels differ a little: the run crops, then resizes; this library resizes, "
+    "then crops."
+)
+"""What a card says of what is not compared."""
 LEVELS = 3 / 255
 """Largest difference of pixels in [0, 1]: libraries resize smooth images a little differently."""
 

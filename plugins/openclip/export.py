@@ -112,7 +112,10 @@ class OpenClip(Exporter):
             "Its own transform prepares images of Pillow, and its own tokenizer texts; embeddings are of the joint "
             "space, to which the map of the objective is folded into the towers."
         ]
-        if size[0] != size[1] and model.plan.modalities[names["vision"]].fit_to_size == "crop":
+        modality = model.plan.modalities[names["vision"]]
+        if modality.fit_to_size == "crop":
+            takes.append(modality.cropping_note)
+        if size[0] != size[1] and modality.fit_to_size == "crop":
             takes.append("To an oblong size it resizes by bicubic interpolation, and the run by bilinear.")
         return Verification("open_clip_torch", found, takes)
 

@@ -92,6 +92,7 @@ class Timm(Exporter):
             f"It takes float images ({modality.channels}, {side}), normalized; timm's transform resizes, crops and "
             "normalizes images of Pillow, with the size, mean and standard deviation in config.json.",
             "It gives pooled features; what lies behind the encoder is not in it.",
+            *([modality.cropping_note] if modality.fit_to_size == "crop" else []),
         )
         return Verification("timm", found, takes)
 

@@ -122,7 +122,10 @@ def test_prompts_and_labels_name_clusters(run, tmp_path):
     named = sensorium.curate.clusters(run, None, count=4, prompts=prompts, **handed)
     classes = [source.key(i).labels["class"] for i in range(200)]
     written = sensorium.curate.clusters(run, None, count=4, prompts=", ".join(prompts), **handed)
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts), encoding="utf-8-sig")
+    of_file = sensorium.curate.clusters(run, None, count=4, prompts=tmp_path / "prompts.txt", **handed)
     assert written.rows.equals(named.rows)
+    assert of_file.rows.equals(named.rows)
     right = [prompts.index(name) == k for name, k in zip(named.rows["name"].to_pylist(), classes, strict=True)]
     assert np.mean(right) > 0.8
 
@@ -191,6 +194,12 @@ def test_nothing_that_is_read_is_replaced_and_no_image_of_another(tmp_path):
         sensorium.curate.outliers(texts, texts)
     with pytest.raises(RunError, match=r"texts\.parquet' is read by this very command"):
         sensorium.curate.outliers("parquet", texts, [f"data.source.path={texts}"])
+    for path in (tmp_path, tmp_path / "*.parquet"):
+        with pytest.raises(RunError, match=r"texts\.parquet' is read by this very command"):
+            sensorium.curate.outliers("parquet", texts, [f"data.source.path={path}"])
+    sensorium.curate.duplicates(texts, tmp_path / "kept.parquet")
+    with pytest.raises(RunError, match=r"kept\.parquet' is read by this very command"):
+        sensorium.curate.outliers(texts, tmp_path / "kept.parquet", [f"data.select={tmp_path / 'kept.parquet'}"])
     with pytest.raises(RunError, match=r"found\.png' is there already, and no contact sheet"):
         sensorium.curate.outliers(texts, tmp_path / "found.parquet")
     assert {path: path.read_bytes() for path in before} == before

@@ -73,6 +73,8 @@ class ParquetColumns(ColumnFile):
         if pa.types.is_nested(self.schema.field(column).type):
             return None
         leaves = [leaf.statistics for leaf in self._leaves([column])]
+        if not leaves:  # of no rows
+            return True
         sure = all(s is not None and s.has_null_count and s.null_count == 0 for s in leaves)
         if sure and self._leaves([column])[0].physical_type == "BYTE_ARRAY":
             sure = all(s.has_min_max and s.min not in ("", b"") for s in leaves)

@@ -148,9 +148,9 @@ def _scanned(url: str, options: Mapping[str, Any], size: int) -> TarIndex:
             )
         columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         damage: list[int] = []
-        end = 0
+        held = end = 0  # where the last member's bytes, and its blocks, end
         for member in _members(file, size, damage, url):
-            end = _end(member)
+            held, end = member.offset_data + member.size, _end(member)
             name = member.name.removeprefix("./")
             if (parts := NAME.fullmatch(name)) is None or not member.isreg() or name.startswith("__"):
                 continue
@@ -164,7 +164,7 @@ def _scanned(url: str, options: Mapping[str, Any], size: int) -> TarIndex:
         raise DataError(f"'{url}' is no tar, or damaged: it has no header that can be read; check data.source.")
     if not columns["key"]:
         raise DataError(f"'{url}' has no members that are named as those of WebDataset, such as 'a/0001.jpg'.")
-    return TarIndex(pa.table(columns, schema=SCHEMA), size, damage, has_end=not end <= size < end + tarfile.BLOCKSIZE)
+    return TarIndex(pa.table(columns, schema=SCHEMA), size, damage, has_end=not held <= size < end + tarfile.BLOCKSIZE)
 
 
 def _members(file: BinaryIO, size: int, damage: list[int], url: str) -> Iterator[tarfile.TarInfo]:

@@ -151,6 +151,9 @@ def test_filters_and_parts_choose_what_is_searched(run, whole):
     with pytest.raises(RunError, match=r"The filter cannot be read \(Expected: an expression\): "):
         search(run, whole, where="split = ")
     assert search(run, whole, 99, where="split = 'val' -- the second part").searched == len(range(1, COUNT, 3))
+    for comment in ("/* it's */", "-- it's\n"):
+        found = search(run, whole, 99, where=f"split = 'val' {comment} AND class <> '99'")
+        assert found.searched == len(range(1, COUNT, 3))
     with pytest.raises(RunError, match=r"No record of .* that fulfills .*99.* has 'b': there is nothing to search"):
         search(run, whole, where="class = '99'")
 

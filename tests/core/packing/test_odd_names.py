@@ -51,3 +51,14 @@ def test_values_and_labels_come_back_under_their_names(seed, form, tmp_path):
     assert_same(sensorium.build("sources", options.pop("name"), **options), given)
     again = sensorium.pack(tmp_path / "out", tmp_path / "again", ["data.workers=0"], form=form)
     assert_same(packed_again(again), given)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_splits_and_groups_that_no_record_has_come_back(form, tmp_path):
+    if form == "lance":
+        pytest.importorskip("lance")
+    labels = {"ok": ["x", "y"], "none": [None, None]}
+    given = ArraysSource({"text": ["a", "b"]}, labels, groups=[None, None], splits=[None, None])
+    found = packed_again(sensorium.pack(None, tmp_path / "out", ["data.workers=0"], source=given, form=form))
+    assert_same(found, given)
+    assert set(found.columns().labels) == {"ok", "none"}

@@ -223,7 +223,7 @@ def test_a_flipped_byte_is_found(pictures, tmp_path):
 
 def test_another_pack_in_the_folder_is_refused(pictures, tmp_path):
     sensorium.pack(pictures, tmp_path / "out", NO_WORKERS)
-    with pytest.raises(DataError, match=r"has a pack of shard_bytes 268435456, not 1000: name another folder"):
+    with pytest.raises(DataError, match=r"has a pack of shard_bytes 256000000, not 1000: name another folder"):
         sensorium.pack(pictures, tmp_path / "out", NO_WORKERS, shard_bytes=1000)
     (pictures / "a" / "zz.png").write_bytes(b"new")
     with pytest.raises(DataError, match="has a pack of other records"):

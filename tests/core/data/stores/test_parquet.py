@@ -46,6 +46,15 @@ def test_row_groups_are_kept_within_the_memory_that_is_allowed(tmp_path, decoded
     assert decoded == [0, 1, 2, 3, 0]
 
 
+def test_a_file_without_row_groups_has_no_records(tmp_path):
+    table = pq.read_table(write(tmp_path / "a.parquet", count=3))
+    with pq.ParquetWriter(tmp_path / "b.parquet", table.schema):
+        pass
+    assert [record.values["n"] for record in ParquetSource(str(tmp_path))] == [0, 1, 2]
+    with pytest.raises(DataError, match="has no rows"):
+        ParquetSource(str(tmp_path / "b.parquet"))
+
+
 def test_only_columns_that_are_used_are_decoded(tmp_path, monkeypatch):
     source = ParquetSource(write(tmp_path / "a.parquet"), columns={"n": "n"})
     monkeypatch.setattr(

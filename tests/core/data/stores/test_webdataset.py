@@ -224,9 +224,10 @@ def test_entries_are_not_known_of_json_that_is_not_in_the_index(tmp_path, monkey
     assert [record.values for record in WebDatasetSource(path, columns={"x": "json.long"})] == [{}, {"x": "and more"}]
 
 
-def test_a_tar_that_may_be_cut_behind_a_whole_member_is_told_and_read(tmp_path):
+@pytest.mark.parametrize("beyond", [0, -1, -400])
+def test_a_tar_that_may_be_cut_behind_a_whole_member_is_told_and_read(beyond, tmp_path):
     path = write(tmp_path / "t.tar", pictures())
-    os.truncate(path, 2 * 1536)
+    os.truncate(path, 2 * 1536 + beyond)  # before 0, in the zeros that fill a member's last block
     source = WebDatasetSource(path)
     assert [len(record.values["jpg"]) for record in source] == [600] * 2
     (note,) = source.notes()
