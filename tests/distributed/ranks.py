@@ -32,3 +32,4 @@ def _one_rank(rank: int, world: int, function: Callable[..., Any], folder: str, 
         torch.save(function(rank, world, *args), Path(folder) / f"rank-{rank}.pt")
     finally:
         host_group.leave()
+    os._exit(0)  # what it returns is written: a process that tidies up beside gloo's threads may abort
