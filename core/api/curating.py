@@ -19,7 +19,6 @@ from sensorium.curation.records import ComparedRecords, described
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.patience import Patience
-from sensorium.data.selected import whole_of
 from sensorium.data.splits import PARTS, assign_parts, numbers_of, require_part
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import find_device
@@ -107,7 +106,7 @@ class Curated:
     def _require_apart(self, *read: object, source: Source | None = None) -> None:
         """Raise an error where the file to write is one that is read."""
         if self.out is not None:
-            require_apart(self.out, *read, endings=() if source is None else whole_of(source)[0].extensions)
+            require_apart(self.out, *read, endings=() if source is None else source.extensions)
 
     def _of_run(self, run: Path, use: Use[T]) -> T:
         """Use the records of a run, compared by its encoder."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from sensorium.api.embedding_files import STREAMED, require_format, write_embeddings
 from sensorium.api.run_records import open_records
-from sensorium.data.selected import whole_of
 from sensorium.data.summary import summarize
 from sensorium.embeddings.atlas import add_map
 from sensorium.embeddings.drawing import RecordImages
@@ -95,7 +94,7 @@ def embed(
     if atlas or projector is not None:
         _require_map(Path(out), projection, projector)
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
-    require_apart(out, evaluation.plan.source_options, endings=whole_of(evaluation.source)[0].extensions)
+    require_apart(out, evaluation.plan.source_options, endings=evaluation.source.extensions)
     if streamed:
         count = write_stream(model, evaluation, Path(out), options)
         images = RecordImages(Previews(evaluation.plan, evaluation.source))

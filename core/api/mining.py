@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sensorium.api.run_records import open_records
-from sensorium.data.selected import whole_of
 from sensorium.embeddings.file import EmbeddingFile
 from sensorium.embeddings.of_run import require_same, with_positions
 from sensorium.errors import RunError
@@ -91,7 +90,7 @@ def mine(
             vectors,
             evaluation.plan.recipe.data.negatives,
             evaluation.plan.source_options,
-            endings=whole_of(evaluation.source)[0].extensions,
+            endings=evaluation.source.extensions,
         )
     options = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
     searched = IndexOptions(index, nprobe, ef_search, model.plan.recipe.seed)

@@ -16,7 +16,6 @@ from sensorium.contracts import Source
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.patience import Patience
-from sensorium.data.selected import whole_of
 from sensorium.data.splits import PARTS, assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import find_device, gains_from_pinning
@@ -135,7 +134,7 @@ def predict(
     model, plan, records = open_run(run, changes, "final", given, extensions, {}, place, handed_in)
     table = out.with_suffix(".unreadable.csv")
     for written in (out, table):
-        require_apart(written, plan.source_options, endings=whole_of(records)[0].extensions)
+        require_apart(written, plan.source_options, endings=records.extensions)
     predictor = Predictor.of(model, opened, extensions)
     positions = _positions(plan, records, part)
     table.unlink(missing_ok=True)

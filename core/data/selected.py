@@ -73,6 +73,7 @@ class Selected(Source):
     def __init__(self, source: Source, positions: np.ndarray) -> None:
         self.source, self.positions = source, positions
         self.fork_safe, self.license, self.attribution = source.fork_safe, source.license, source.attribution
+        self.extensions = source.extensions
 
     @property
     def root(self) -> str:  # type: ignore[override]

@@ -315,7 +315,7 @@ class TermedModality(VectorModality):
         return super().decode(raw)
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not say who sent a signal")
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="this system does not say who sent a signal")
 def test_a_worker_outlives_a_sigterm_to_its_group(source):
     got = flat(loader(source, modalities={"x": TermedModality()}, workers=1, batch=2).batches(0, 2))
     assert same(got, flat(loader(source, batch=2).batches(0, 2)))
